@@ -1,0 +1,131 @@
+//! [`Origin`]: scheme, host and port (RFC 6454), with default ports filled in.
+
+use http::Uri;
+use http::uri::Scheme;
+
+use crate::error::ConfigError;
+
+/// Where a request goes, in a form that two spellings of the same place share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin that a setting names. No path, no user information, no wildcards.
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let bad = |why: &str| {
+            ConfigError::new(format!(
+                "`{}` is not an origin ({why}): write it as https://api.example.com or http://127.0.0.1:8080",
+                text.escape_debug()
+            ))
+        };
+        let uri: Uri = text.trim().parse().map_err(|_| bad("not a URI"))?;
+        if uri
+            .path_and_query()
+            .is_some_and(|path| path.as_str() != "/")
+        {
+            return Err(bad("it has a path"));
+        }
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(bad("it has user information"));
+        }
+        if uri.host().is_some_and(|host| host.contains('*')) {
+            return Err(bad("it has a wildcard"));
+        }
+        Self::of(&uri).ok_or_else(|| bad("it needs http or https, and a host"))
+    }
+
+    /// The origin of a request's URI; `None` if it names no host, or a scheme that is not HTTP.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        let https = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            _ => return None,
+        };
+        let host = uri.host()?.trim_end_matches('.').to_ascii_lowercase();
+        if host.is_empty() {
+            return None;
+        }
+        let port = match uri.port() {
+            Some(port) => port.as_u16(),
+            None if https => 443,
+            None => 80,
+        };
+        Some(Self { https, host, port })
+    }
+}
+
+/// Whether a host is this machine, by a name or an address that no resolver can point elsewhere (RFC 6761 section 6.3,
+/// RFC 1122 section 3.2.1.3).
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::parse(text).unwrap()
+    }
+
+    #[test]
+    fn spellings_of_one_origin_are_equal() {
+        for (one, other) in [
+            ("https://api.example.com", "https://api.example.com:443/"),
+            ("https://API.example.com", "https://api.example.com."),
+            ("http://[::1]", "http://[::1]:80"),
+        ] {
+            assert_eq!(origin(one), origin(other));
+        }
+        for (one, other) in [
+            ("https://api.example.com", "http://api.example.com"),
+            ("https://api.example.com", "https://example.com"),
+            ("https://api.example.com", "https://api.example.com:8443"),
+        ] {
+            assert_ne!(origin(one), origin(other));
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("", "not a URI"),
+            ("api.example.com", "http or https"),
+            ("/path", "has a path"),
+            ("ftp://example.com", "http or https"),
+            ("https://example.com/v1", "has a path"),
+            ("https://user@example.com", "user information"),
+            ("https://*.example.com", "wildcard"),
+        ] {
+            let error = Origin::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_only() {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "example.com",
+            "localhost.example.com",
+            "10.0.0.1",
+            "0.0.0.0",
+            "127.0.0.1.example.com",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

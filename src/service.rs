@@ -1,0 +1,165 @@
+//! [`Mfa`]: checkpoints the request and starts the first attempt.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{Entry, UPGRADE};
+use http::{HeaderMap, HeaderName, Method, Request, Response, request};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::body::{Replay, ReplayBody, ResponseBody};
+use crate::error::BoxError;
+use crate::future::ResponseFuture;
+use crate::layer::{Config, MfaLayer};
+use crate::request::RequestHead;
+
+/// In a request's extensions: pass this request through, whatever comes back.
+///
+/// ```
+/// use tower_mfa::NoStepUp;
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(NoStepUp);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NoStepUp;
+
+/// The service that [`MfaLayer`] makes.
+///
+/// It gives the inner service a [`ReplayBody`] and the caller a [`ResponseBody`]. The error is the inner service's: an
+/// `Infallible` one stays so. See the [crate's front page](crate) for what happens when a step-up fails.
+///
+/// # Cancel safety
+///
+/// Dropping the response future drops the attempt, and the step-up if one is under way: the code provider's future is dropped,
+/// polling stops. A code that was just sent to the authorization server is then spent without a result.
+#[derive(Clone)]
+pub struct Mfa<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S> Mfa<S> {
+    pub(crate) fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+
+    /// Wraps a service by a layer's settings.
+    #[must_use]
+    pub fn with_layer(inner: S, layer: &MfaLayer) -> Self {
+        layer.layer(inner)
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to write to.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives the inner service back.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Mfa<S>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+    S::Error: 'static,
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let codes = take_code_headers(&self.config.code_headers, request.headers_mut());
+        if passes(&request) {
+            return ResponseFuture::passed(self.inner.call(request.map(ReplayBody::once)));
+        }
+        // the service that was polled ready takes this call; its clone is polled ready before the next one
+        let clone = self.inner.clone();
+        let mut service = std::mem::replace(&mut self.inner, clone);
+        let (head, body) = request.into_parts();
+        let (body, replay) = ReplayBody::new(body, self.config.max_replay_bytes);
+        let checkpoint_head = head.clone();
+        let future = service.call(Request::from_parts(head, body));
+        let checkpoint = Checkpoint {
+            head: checkpoint_head,
+            codes,
+            replay,
+            service,
+            config: Arc::clone(&self.config),
+        };
+        ResponseFuture::attempt(future, checkpoint)
+    }
+}
+
+/// Whether a request takes no part: its caller opted out, or it asks for a tunnel or another protocol, after which there is no
+/// request left to send again.
+fn passes<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<NoStepUp>().is_some()
+        || request.method() == Method::CONNECT
+        || request.headers().contains_key(UPGRADE)
+}
+
+/// Takes the headers that carry codes off a request; most requests have none.
+fn take_code_headers(names: &[HeaderName], headers: &mut HeaderMap) -> Option<HeaderMap> {
+    let mut taken = None;
+    for name in names {
+        if let Entry::Occupied(entry) = headers.entry(name) {
+            let taken = taken.get_or_insert_with(HeaderMap::new);
+            for mut value in entry.remove_entry_mult().1 {
+                value.set_sensitive(true);
+                taken.append(name.clone(), value);
+            }
+        }
+    }
+    taken
+}
+
+/// What is kept of a request while its first attempt is under way: all that it takes to send it again.
+pub(crate) struct Checkpoint<S, B> {
+    pub(crate) head: request::Parts,
+    codes: Option<HeaderMap>,
+    pub(crate) replay: Replay<B>,
+    pub(crate) service: S,
+    pub(crate) config: Arc<Config>,
+}
+
+impl<S, B> Checkpoint<S, B> {
+    /// The head as the layer got it, headers with codes included.
+    pub(crate) fn request_head(&self) -> RequestHead {
+        let mut headers = self.head.headers.clone();
+        headers.extend(self.codes.clone().unwrap_or_default());
+        RequestHead::from_parts(
+            self.head.method.clone(),
+            self.head.uri.clone(),
+            headers,
+            self.head.extensions.clone(),
+        )
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Mfa<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mfa")
+            .field("inner", &self.inner)
+            .field("config", &self.config)
+            .finish()
+    }
+}

@@ -1,0 +1,175 @@
+//! One step-up, from the demand to the remedy: the deadline, the span, the events.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use tracing::{Instrument, Span, field::Empty};
+
+use crate::demand::Demand;
+use crate::dialect::{Context, Remedy, RemedyKind};
+use crate::error::{Kind, StepUpError};
+use crate::event::{Event, SteppedUp};
+use crate::layer::Config;
+use crate::request::RequestHead;
+use crate::token::Secret;
+
+/// How long the code provider may take to store a new recovery code, before the request goes on.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a step-up brought: the headers of the retry, and what to tell the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Met {
+    headers: HeaderMap,
+    pub(crate) stepped_up: SteppedUp,
+}
+
+pub(crate) type SteppingUp = Pin<Box<dyn Future<Output = Result<Met, StepUpError>> + Send>>;
+
+/// Meets a demand.
+pub(crate) fn step_up(config: Arc<Config>, demand: Demand, request: RequestHead) -> SteppingUp {
+    let span = tracing::info_span!(
+        "mfa.step_up",
+        dialect = config.dialect.name(),
+        factor = Empty,
+        attempts = Empty,
+        outcome = Empty,
+    );
+    let asked = Arc::new(AtomicU32::new(0));
+    let job = async move {
+        config.emit(&Event::Started { request: &request });
+        let result = resolve(&config, demand, &request, &asked).await;
+        let attempts = asked.load(Ordering::Relaxed);
+        let span = Span::current();
+        span.record("attempts", attempts);
+        match &result {
+            Ok(met) => {
+                if let Some(factor) = met.stepped_up.factor() {
+                    span.record("factor", factor.as_str());
+                }
+                span.record("outcome", "stepped_up");
+                config.emit(&Event::Succeeded {
+                    request: &request,
+                    stepped_up: &met.stepped_up,
+                });
+                hand_over_recovery_code(&config, &met.stepped_up).await;
+            }
+            Err(error) => {
+                span.record("outcome", error.outcome());
+                report(&config, &request, error);
+            }
+        }
+        result
+    };
+    Box::pin(job.instrument(span))
+}
+
+/// Tells the log and the caller's hook that there will be no retry.
+pub(crate) fn report(config: &Config, request: &RequestHead, error: &StepUpError) {
+    let advice = match error.kind() {
+        // somebody has to change a setting
+        Kind::Configuration
+        | Kind::EnrollmentRequired
+        | Kind::NotReplayable
+        | Kind::UnsupportedFactor
+        | Kind::UntrustedOrigin => true,
+        _ => false,
+    };
+    if advice {
+        tracing::warn!(
+            reason = error.outcome(),
+            "a demand for multi-factor authentication was passed over: {error}"
+        );
+    } else {
+        tracing::debug!(reason = error.outcome(), "the step-up failed: {error}");
+    }
+    config.emit(&Event::Failed { request, error });
+}
+
+async fn resolve(
+    config: &Config,
+    demand: Demand,
+    request: &RequestHead,
+    asked: &Arc<AtomicU32>,
+) -> Result<Met, StepUpError> {
+    let context = Context::new(
+        Arc::clone(&config.codes),
+        Arc::clone(&config.clock),
+        request.clone(),
+        config.max_code_attempts,
+        Arc::clone(asked),
+    );
+    let resolving = Arc::clone(&config.dialect).resolve(demand, context);
+    let remedy = tokio::time::timeout(config.deadline, resolving)
+        .await
+        .map_err(|_| {
+            StepUpError::new(
+                Kind::Timeout,
+                format!(
+                    "the step-up took longer than its deadline of {} s; make the request again, or set a longer one with `deadline(..)`",
+                    config.deadline.as_secs_f32()
+                ),
+            )
+        })??;
+    Met::new(remedy, asked.load(Ordering::Relaxed))
+}
+
+async fn hand_over_recovery_code(config: &Config, stepped_up: &SteppedUp) {
+    let Some(code) = stepped_up.recovery_code() else {
+        return;
+    };
+    let handed_over = config.codes.new_recovery_code(Secret::clone(code));
+    match tokio::time::timeout(HAND_OVER_TIMEOUT, handed_over).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(
+            error = %error,
+            "the code provider did not take the new recovery code: take it from the response's `SteppedUp` extension, the old one is dead"
+        ),
+        Err(_) => tracing::warn!(
+            "the code provider did not take the new recovery code within 10 s: take it from the response's `SteppedUp` extension, the old one is dead"
+        ),
+    }
+}
+
+impl Met {
+    fn new(remedy: Remedy, attempts: u32) -> Result<Self, StepUpError> {
+        let (kind, factor) = remedy.into_parts();
+        let (headers, tokens) = match kind {
+            RemedyKind::Bearer(tokens) => {
+                let value = tokens.access_token().to_header_value().ok_or_else(|| {
+                    StepUpError::new(
+                        Kind::Protocol,
+                        "the authorization server issued an access token that no header can carry",
+                    )
+                })?;
+                (
+                    HeaderMap::from_iter([(AUTHORIZATION, value)]),
+                    Some(*tokens),
+                )
+            }
+            RemedyKind::Headers(mut headers) => {
+                for value in headers.values_mut() {
+                    value.set_sensitive(true);
+                }
+                (headers, None)
+            }
+        };
+        Ok(Self {
+            headers,
+            stepped_up: SteppedUp::new(factor, attempts, tokens),
+        })
+    }
+
+    /// Puts the remedy on the head of the retry: overwrites, never adds a second value to what was there.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for name in self.headers.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+}
