@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::{Peek, ReplayBody, ResponseBody, is_peekable};
+use crate::code::CodeError;
 use crate::demand::Demand;
 use crate::dialect::{Detection, ResponseHead};
 use crate::error::{BoxError, Kind, StepUpError};
@@ -253,6 +254,8 @@ impl<S, B> Checkpoint<S, B> {
                 Kind::UntrustedOrigin,
                 "a step-up was demanded by an origin that is not trusted; if it should be, name it with `trust_origin(..)`",
             ))
+        } else if !self.config.codes.is_available(&request) {
+            Some(CodeError::NotInteractive.into())
         } else {
             // pause first: what is possible now stays possible until the retry
             self.replay.pause();

@@ -1,4 +1,20 @@
-#![doc = "tower-mfa"]
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to start
+//!
+//! * [`MfaLayer`] has every setting; [`Mfa`] is the service it makes.
+//! * [`CodeProvider`] and [`code_fn`]: where codes come from; [`Challenge`]: what is asked. Ready-made ones are in [`code`].
+//! * [`Auth0`] and the trait [`Dialect`](dialect::Dialect): what is spoken.
+//! * [`StepUpError`] and [`SteppedUp`]: what a response tells about its step-up; [`Event`] tells the same as it happens.
+//! * [`Transport`](transport::Transport): another way to the authorization server.
+//!
+//! # Cancel safety
+//!
+//! A response future may be dropped at any point. Dropped while it steps up, it drops the code provider's future and stops
+//! polling; the connection of the first attempt is given up if its request was still being sent. Two things cannot be undone: a
+//! message that is on its way, and a code that was just sent to the authorization server, whose tokens are then lost.
+//! Store what must not be lost in [`MfaLayer::on_event`], which is called in the same poll in which the tokens arrive.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;

@@ -25,7 +25,10 @@ use crate::request::RequestHead;
 /// request.extensions_mut().insert(NoStepUp);
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a marker, which callers construct"
+)]
 pub struct NoStepUp;
 
 /// The service that [`MfaLayer`] makes.

@@ -166,10 +166,14 @@ impl Met {
     /// Puts the remedy on the head of the retry: overwrites, never adds a second value to what was there.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for name in self.headers.keys() {
-            headers.remove(name);
-        }
-        for (name, value) in &self.headers {
-            headers.append(name.clone(), value.clone());
+            let mut values = self.headers.get_all(name).into_iter().cloned();
+            // `insert` keeps the header's place, which removing and adding would not
+            if let Some(first) = values.next() {
+                headers.insert(name, first);
+            }
+            for value in values {
+                headers.append(name, value);
+            }
         }
     }
 }

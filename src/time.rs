@@ -25,6 +25,10 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everybody else takes"
+    )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }

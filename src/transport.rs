@@ -53,17 +53,23 @@ pub struct Transport {
 impl Transport {
     /// A transport over a service of your own.
     ///
-    /// ```no_run
-    /// # use tower::ServiceExt;
+    /// ```
     /// use tower_mfa::transport::{RequestBody, Transport};
     ///
-    /// # fn with_reqwest<C>(reqwest_client: C) where
-    /// #   C: tower::Service<http::Request<bytes::Bytes>, Response = http::Response<String>, Error = std::io::Error> + Clone + Send + Sync + 'static,
-    /// #   C::Future: Send {
-    /// // a client that wants another body
-    /// let transport = Transport::new(
-    ///     reqwest_client.map_request(|request: http::Request<RequestBody>| request.map(RequestBody::into_bytes)),
-    /// );
+    /// # fn main() -> Result<(), reqwest::Error> {
+    /// // over reqwest
+    /// let client = reqwest::Client::builder()
+    ///     .redirect(reqwest::redirect::Policy::none())
+    ///     .build()?;
+    /// let transport = Transport::new(tower::service_fn(move |request: http::Request<RequestBody>| {
+    ///     let client = client.clone();
+    ///     async move {
+    ///         let request = reqwest::Request::try_from(request.map(RequestBody::into_bytes))?;
+    ///         client.execute(request).await.map(http::Response::from)
+    ///     }
+    /// }));
+    /// # let _ = transport;
+    /// # Ok(())
     /// # }
     /// ```
     pub fn new<S, R>(service: S) -> Self

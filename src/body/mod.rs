@@ -6,6 +6,7 @@
 mod peek;
 mod replay;
 mod response;
+mod tape;
 
 pub(crate) use peek::{Peek, Peeked, is_peekable};
 pub(crate) use replay::Replay;

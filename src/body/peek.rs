@@ -10,6 +10,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::body::replay::less;
+
 /// How long a body may keep us from handing on its head. Authorization servers send such a body with the head; one that
 /// trickles is handed on as it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,7 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whether a response may be peeked: JSON, not encoded, and a body that can be there at all (RFC 9110 section 6.4.1).
 pub(crate) fn is_peekable(method: &Method, status: StatusCode, headers: &HeaderMap) -> bool {
     let has_body = method != Method::HEAD
-        && method != Method::CONNECT
         && status != StatusCode::NO_CONTENT
         && status != StatusCode::NOT_MODIFIED
         && !status.is_informational();
@@ -137,12 +138,7 @@ impl<R: Body> Peeked<R> {
         if let Some(frame) = self.frames.pop_front() {
             if let Ok(frame) = &frame {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let mut hint = SizeHint::new();
-                hint.set_lower(self.hint.lower().saturating_sub(length));
-                if let Some(upper) = self.hint.upper() {
-                    hint.set_upper(upper.saturating_sub(length));
-                }
-                self.hint = hint;
+                self.hint = less(self.hint, length);
             }
             return Poll::Ready(Some(frame));
         }
@@ -163,7 +159,7 @@ impl<R: Body> Peeked<R> {
         if self.frames.is_empty() {
             self.rest.size_hint()
         } else {
-            self.hint.clone()
+            self.hint
         }
     }
 }

@@ -71,6 +71,12 @@ impl CodeProvider for HeaderCode {
             .ok_or(CodeError::NotInteractive)
     }
 
+    fn is_available(&self, request: &RequestHead) -> bool {
+        [Factor::Otp, Factor::RecoveryCode]
+            .into_iter()
+            .any(|factor| self.supports(factor, request))
+    }
+
     fn supports(&self, factor: Factor, request: &RequestHead) -> bool {
         self.find(factor, request.headers()).is_some()
     }
@@ -119,6 +125,8 @@ mod tests {
         assert!(!with(&[(&CODE, "123456")], Factor::Sms));
         assert!(with(&[(&RECOVERY, "TESTCODE")], Factor::RecoveryCode));
         assert!(!with(&[], Factor::Otp));
+        assert!(!provider.is_available(&head(&[])));
+        assert!(provider.is_available(&head(&[(&RECOVERY, "TESTCODE")])));
         assert!(!with(&[(&CODE, "  ")], Factor::Otp));
     }
 

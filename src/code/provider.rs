@@ -49,6 +49,15 @@ pub trait CodeProvider: Send + Sync + 'static {
     /// [`CodeError::Declined`] and the others end the step-up at once; the caller gets the original refusal.
     fn code(&self, challenge: Challenge) -> impl Future<Output = Result<Code, CodeError>> + Send;
 
+    /// Whether there is anybody to ask on behalf of this request. Defaults to `true`.
+    ///
+    /// Where it says no, the caller gets the refusal at once with
+    /// [`is_not_interactive`](crate::StepUpError::is_not_interactive), and the authorization server is not called.
+    fn is_available(&self, request: &RequestHead) -> bool {
+        let _ = request;
+        true
+    }
+
     /// Whether this provider can answer such a factor for such a request. Defaults to `true`.
     ///
     /// Where it says no, another factor is taken; where none is left, nobody is challenged and no message is sent.
@@ -116,6 +125,9 @@ pub trait CodeProvider: Send + Sync + 'static {
 impl<P: CodeProvider + ?Sized> CodeProvider for std::sync::Arc<P> {
     fn code(&self, challenge: Challenge) -> impl Future<Output = Result<Code, CodeError>> + Send {
         (**self).code(challenge)
+    }
+    fn is_available(&self, request: &RequestHead) -> bool {
+        (**self).is_available(request)
     }
     fn supports(&self, factor: Factor, request: &RequestHead) -> bool {
         (**self).supports(factor, request)
@@ -189,6 +201,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// [`CodeProvider`] for a trait object: the layer has no type parameter for it.
 pub(crate) trait ErasedCodeProvider: Send + Sync {
     fn code(&self, challenge: Challenge) -> Boxed<'_, Result<Code, CodeError>>;
+    fn is_available(&self, request: &RequestHead) -> bool;
     fn supports(&self, factor: Factor, request: &RequestHead) -> bool;
     fn wants_to_choose(&self) -> bool;
     fn choose(
@@ -204,6 +217,9 @@ pub(crate) trait ErasedCodeProvider: Send + Sync {
 impl<P: CodeProvider> ErasedCodeProvider for P {
     fn code(&self, challenge: Challenge) -> Boxed<'_, Result<Code, CodeError>> {
         Box::pin(CodeProvider::code(self, challenge))
+    }
+    fn is_available(&self, request: &RequestHead) -> bool {
+        CodeProvider::is_available(self, request)
     }
     fn supports(&self, factor: Factor, request: &RequestHead) -> bool {
         CodeProvider::supports(self, factor, request)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use crate::challenge::{Authenticator, Challenge, CodeRejection, Factor};
-use crate::code::{Code, ErasedCodeProvider};
+use crate::code::{Code, CodeError, ErasedCodeProvider};
 use crate::error::{Kind, StepUpError};
 use crate::request::RequestHead;
 use crate::time::Clock;
@@ -109,7 +109,13 @@ impl Context {
                 self.max_code_attempts,
                 self.last_rejection,
             );
-            let code = self.codes.code(challenge).await?;
+            let code = match self.codes.code(challenge).await {
+                // it had one code, and that was wrong
+                Err(CodeError::NotInteractive) if self.rejected > 0 => {
+                    return Err(self.no_more_codes());
+                }
+                result => result?,
+            };
             if !code.expose().is_empty() {
                 return Ok(code);
             }
@@ -128,13 +134,22 @@ impl Context {
         if self.rejected < self.max_code_attempts {
             return Ok(());
         }
-        Err(StepUpError::new(
+        Err(self.no_more_codes())
+    }
+
+    fn no_more_codes(&self) -> StepUpError {
+        let why = self
+            .last_rejection
+            .map(|why| format!(", the last because {why}"));
+        StepUpError::new(
             Kind::WrongCode,
             format!(
-                "{} of {} codes were not accepted, the last because {reason}; make the request again for a new challenge",
-                self.rejected, self.max_code_attempts
+                "{} of {} possible codes were not accepted{}; make the request again for a new challenge",
+                self.rejected,
+                self.max_code_attempts,
+                why.unwrap_or_default()
             ),
-        ))
+        )
     }
 
     /// Shows the code provider's "approve on your device", for a dialect to run beside its polling.

@@ -127,11 +127,11 @@ impl Known<'_> {
             "authorization_pending" if self.call == Call::OobPoll => Answer::Pending,
             "slow_down" if self.call == Call::OobPoll => Answer::SlowDown(self.wait),
             "mfa_required" => self.chained(object),
-            "access_denied" if !self.is_exchange() => self.dead_handle(),
-            "access_denied" => self.rejected(),
-            "expired_token" if self.says("oob_code") => Answer::ChallengeExpired(self.expired("the challenge is too old")),
-            "expired_token" => Answer::Final(self.expired("the `mfa_token` is too old")),
-            "invalid_token" => self.dead_handle(),
+            "access_denied" if !self.is_exchange() => dead_handle(),
+            "access_denied" => rejected(),
+            "expired_token" if self.says("oob_code") => Answer::ChallengeExpired(expired("the challenge is too old")),
+            "expired_token" => Answer::Final(expired("the `mfa_token` is too old")),
+            "invalid_token" => dead_handle(),
             "invalid_grant" => self.invalid_grant(),
             "association_required" => Answer::Final(enrollment_required()),
             "unsupported_challenge_type" if self.says("/mfa/associate") => Answer::Final(enrollment_required()),
@@ -164,11 +164,11 @@ impl Known<'_> {
     }
 
     fn invalid_grant(&self) -> Answer {
-        let rejected = self.says("mfa authorization rejected");
+        let is_rejection = self.says("mfa authorization rejected");
         match self.call {
-            Call::Authenticators | Call::Challenge => self.dead_handle(),
-            Call::RecoveryCode if rejected => Answer::WrongCode,
-            Call::OobPoll | Call::OobWithCode if rejected => self.rejected(),
+            Call::Authenticators | Call::Challenge => dead_handle(),
+            Call::RecoveryCode if is_rejection => Answer::WrongCode,
+            Call::OobPoll | Call::OobWithCode if is_rejection => rejected(),
             _ if ["invalid otp", "invalid binding", "recovery"]
                 .iter()
                 .any(|words| self.says(words)) =>
@@ -179,26 +179,12 @@ impl Known<'_> {
                 .iter()
                 .any(|words| self.says(words)) =>
             {
-                self.dead_handle()
+                dead_handle()
             }
             // no code was sent, so it is not the code
-            Call::OobPoll => self.rejected(),
+            Call::OobPoll => rejected(),
             Call::Otp | Call::OobWithCode | Call::RecoveryCode => Answer::WrongCode,
         }
-    }
-
-    fn rejected(&self) -> Answer {
-        Answer::Final(StepUpError::rejected(
-            "the user rejected the approval on their device",
-        ))
-    }
-
-    fn dead_handle(&self) -> Answer {
-        Answer::Final(self.expired("the `mfa_token` or the challenge is not valid any more, or was meant for another client"))
-    }
-
-    fn expired(&self, what: &str) -> StepUpError {
-        StepUpError::expired(format!("{what}; make the request again to get a new one"))
     }
 
     fn rate_limited(&self) -> Answer {
@@ -235,6 +221,22 @@ impl Known<'_> {
         let description = self.description.to_ascii_lowercase();
         description.contains(words) || description.replace('_', " ").contains(words)
     }
+}
+
+fn rejected() -> Answer {
+    Answer::Final(StepUpError::rejected(
+        "the user rejected the approval on their device",
+    ))
+}
+
+fn dead_handle() -> Answer {
+    Answer::Final(expired(
+        "the `mfa_token` or the challenge is not valid any more, or was meant for another client",
+    ))
+}
+
+fn expired(what: &str) -> StepUpError {
+    StepUpError::expired(format!("{what}; make the request again to get a new one"))
 }
 
 pub(super) fn enrollment_required() -> StepUpError {

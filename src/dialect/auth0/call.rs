@@ -23,11 +23,17 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 #[derive(Default)]
 pub(super) struct Parameters {
     entries: Vec<(&'static str, Secret)>,
+    /// What is sent in a header; kept here so that it is never shown either.
+    in_headers: Vec<Secret>,
 }
 
 impl Parameters {
     pub(super) fn push(&mut self, name: &'static str, value: impl Into<Secret>) {
         self.entries.push((name, value.into()));
+    }
+
+    pub(super) fn hide(&mut self, secret: Secret) {
+        self.in_headers.push(secret);
     }
 
     fn push_some(&mut self, name: &'static str, value: Option<&str>) {
@@ -64,8 +70,8 @@ impl Parameters {
     /// A text of the server, fit to be shown: short, printable, and without anything that was sent to it.
     fn redact(&self, text: &str) -> String {
         let mut text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-        for (name, value) in self.exposed() {
-            let public = matches!(
+        let is_public = |name| {
+            matches!(
                 name,
                 "client_id"
                     | "grant_type"
@@ -73,10 +79,14 @@ impl Parameters {
                     | "audience"
                     | "scope"
                     | "client_assertion_type"
-            );
-            if !public && value.len() >= 4 {
-                text = text.replace(value, "[redacted]");
-            }
+            )
+        };
+        let parameters = self.exposed().filter(|(name, _)| !is_public(*name));
+        let secrets = parameters
+            .map(|(_, value)| value)
+            .chain(self.in_headers.iter().map(Secret::expose));
+        for secret in secrets.filter(|secret| secret.len() >= 4) {
+            text = text.replace(secret, "[redacted]");
         }
         text
     }
@@ -125,7 +135,7 @@ impl Auth0 {
         *request.uri_mut() = self.authenticators_endpoint.clone();
         request.headers_mut().insert(AUTHORIZATION, bearer);
         let mut parameters = Parameters::default();
-        parameters.push("mfa_token", handle.clone());
+        parameters.hide(handle.clone());
         let body = self
             .send(Call::Authenticators, request, &parameters, context)
             .await?;

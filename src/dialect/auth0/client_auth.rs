@@ -22,10 +22,12 @@ enum Method {
     None,
     SecretPost(Secret),
     SecretBasic(Secret),
-    Assertion(Arc<dyn Fn(&AssertionClaims) -> Result<Secret, BoxError> + Send + Sync>),
+    Assertion(Arc<Sign>),
     #[cfg(feature = "client")]
     PrivateKey(Arc<signer::Signer>),
 }
+
+type Sign = dyn Fn(&AssertionClaims) -> Result<Secret, BoxError> + Send + Sync;
 
 /// What a client assertion has to say, before it is signed (RFC 7523 section 3).
 #[derive(Clone, Debug)]
@@ -131,6 +133,7 @@ impl ClientAuth {
         match &self.method {
             Method::None => {}
             Method::SecretBasic(secret) if basic => {
+                parameters.hide(secret.clone());
                 return basic_header(client_id, secret).map(Some);
             }
             Method::SecretPost(secret) | Method::SecretBasic(secret) => {

@@ -72,13 +72,13 @@ impl Auth0 {
             || open && usable.len() > 1
             || is_out_of_band(best) && channels > 1;
         if !must_list {
-            return Ok(usable
-                .into_iter()
-                .map(|factor| Candidate {
-                    factor,
-                    authenticator: None,
-                })
-                .collect());
+            // without a list, `oob` stands for one channel or it may be any
+            let clear = |factor: &Factor| !is_out_of_band(*factor) || channels == 1;
+            let candidate = |factor| Candidate {
+                factor,
+                authenticator: None,
+            };
+            return Ok(usable.into_iter().filter(clear).map(candidate).collect());
         }
 
         let listed = self
