@@ -228,7 +228,7 @@ impl Challenge {
         self.inner.attempt
     }
 
-    /// How many attempts there are, this one counted.
+    /// How many attempts there are, this one counted; 1 where nothing is typed.
     #[must_use]
     pub fn attempts_left(&self) -> u32 {
         (self.inner.max_attempts + 1).saturating_sub(self.inner.attempt)

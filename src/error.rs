@@ -13,8 +13,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Why a demand for stronger authentication was not met.
 ///
 /// When a step-up fails, the caller gets the original refusal with this value in the response's extensions. It is opaque:
-/// ask it with the `is_*` methods, print it for a person, walk [`source`](Error::source) for the cause. The text
-/// says what to do next, may change in any release, and never contains a code or a token.
+/// ask it with the `is_*` methods, print it for whoever runs the program, walk [`source`](Error::source) for the cause. The
+/// text says what to do next, may change in any release, and never contains a code or a token. It addresses developers; say it
+/// in your own words to users.
 ///
 /// Cloning is cheap: everybody who waited for the same step-up gets the same error.
 ///

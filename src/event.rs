@@ -10,6 +10,7 @@ use crate::token::{Secret, TokenSet};
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A demand was passed over, or the step-up failed; the caller gets the original refusal.
+    #[non_exhaustive]
     Failed {
         /// The request that was refused.
         request: &'a RequestHead,
@@ -17,6 +18,7 @@ pub enum Event<'a> {
         error: &'a StepUpError,
     },
     /// A step-up begins.
+    #[non_exhaustive]
     Started {
         /// The request that was refused.
         request: &'a RequestHead,
@@ -24,6 +26,7 @@ pub enum Event<'a> {
     /// A step-up succeeded, and the request is about to be sent again.
     ///
     /// This is the moment to store a rotated refresh token: it comes before the retry, so it is not lost if the retry fails.
+    #[non_exhaustive]
     Succeeded {
         /// The request that was refused.
         request: &'a RequestHead,

@@ -1,7 +1,8 @@
 //! Code providers: where the answer to a challenge comes from.
 //!
 //! [`CodeProvider`] is the one trait. [`code_fn`] makes one of a closure; [`HeaderCode`] takes the code from a header of
-//! the original request; `TotpCode` (feature `totp`) computes it from a shared secret.
+//! the original request; [`ApprovalOnly`] needs none, since the user approves on a device; `TotpCode` (feature `totp`)
+//! computes it from a shared secret.
 //!
 //! ```
 //! use tower_mfa::{Code, CodeError, code_fn};
@@ -16,12 +17,14 @@
 //! ```
 
 mod answer;
+mod approval;
 mod header;
 mod provider;
 #[cfg(feature = "totp")]
 mod totp;
 
 pub use answer::{Code, CodeError};
+pub use approval::ApprovalOnly;
 pub use header::HeaderCode;
 pub(crate) use provider::ErasedCodeProvider;
 pub use provider::{CodeFn, CodeProvider, code_fn};

@@ -17,6 +17,12 @@ use crate::token::Secret;
 /// Only [`code`](Self::code) has to be written, as a plain `async fn` if you like; the other methods are hooks with defaults.
 /// Use [`code_fn`] where a closure is enough.
 ///
+/// # Wrapping a provider
+///
+/// A provider that wraps another one, to count or to log, has to hand on every method, not only `code`: without
+/// [`code_headers`](Self::code_headers) codes would be forwarded upstream, without
+/// [`wants_to_choose`](Self::wants_to_choose) the user would not be asked.
+///
 /// # Cancel safety
 ///
 /// The layer drops these futures when the step-up ends without them: the deadline passed, the caller went away, a push was

@@ -156,7 +156,6 @@ impl Context {
     ///
     /// It ends only if the provider stops the waiting, with the error to return; drop it when the approval is there.
     pub async fn awaiting_approval(&self, challenge: Challenge) -> StepUpError {
-        let challenge = challenge.with_attempt(self.attempt(), self.max_code_attempts, None);
         self.codes.awaiting_approval(challenge).await.into()
     }
 }

@@ -67,7 +67,7 @@ impl Auth0 {
                     tracing::debug!(%error, factor = %candidate.factor, "trying the next factor");
                     last = Some(error);
                 }
-                done => return done.map(|tokens| (tokens, candidate.factor)),
+                done => return done,
             }
         }
         let none = || StepUpError::unsupported_factor("there is no factor to try");
@@ -79,7 +79,7 @@ impl Auth0 {
         handle: &Secret,
         candidate: &Candidate,
         context: &mut Context,
-    ) -> Result<TokenSet, Answer> {
+    ) -> Result<(TokenSet, Factor), Answer> {
         let authenticator = candidate.authenticator.as_ref();
         let asked = Challenge::new(candidate.factor, context.request().clone()).with_destination(
             authenticator
@@ -134,7 +134,9 @@ impl Auth0 {
                         Either::Right((Err(Answer::ChallengeExpired(error)), _)) => {
                             Err(Answer::Final(error))
                         }
-                        Either::Right((result, _)) => result,
+                        Either::Right((result, _)) => {
+                            result.map(|tokens| (tokens, candidate.factor))
+                        }
                     }
                 }
             };
@@ -155,18 +157,25 @@ impl Auth0 {
         challenge: Challenge,
         oob_code: Option<&Secret>,
         context: &mut Context,
-    ) -> Result<TokenSet, Answer> {
+    ) -> Result<(TokenSet, Factor), Answer> {
         loop {
             let code = context
                 .ask(challenge.clone())
                 .await
                 .map_err(Answer::Final)?;
             let proof = proof(&code, challenge.factor(), oob_code);
+            let factor = match proof {
+                // a recovery code may be given in place of any other
+                Proof::RecoveryCode(_) => Factor::RecoveryCode,
+                _ => challenge.factor(),
+            };
             match self.exchange(handle, &proof, context).await {
-                Err(Answer::WrongCode) => context
-                    .reject(CodeRejection::Wrong)
-                    .map_err(Answer::Final)?,
-                done => return done,
+                Err(Answer::WrongCode) => {
+                    context
+                        .reject(CodeRejection::Wrong)
+                        .map_err(Answer::Final)?;
+                }
+                done => return done.map(|tokens| (tokens, factor)),
             }
         }
     }
