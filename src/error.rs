@@ -58,6 +58,7 @@ pub(crate) enum Kind {
     Provider,
     RateLimited(Option<Duration>),
     Rejected,
+    SubjectMismatch,
     Timeout,
     Transport,
     UnsupportedFactor,
@@ -139,6 +140,7 @@ impl StepUpError {
             Kind::Provider => "provider",
             Kind::RateLimited(_) => "rate_limited",
             Kind::Rejected => "rejected",
+            Kind::SubjectMismatch => "subject_mismatch",
             Kind::Timeout => "timeout",
             Kind::Transport => "transport",
             Kind::UnsupportedFactor => "unsupported_factor",
@@ -189,6 +191,12 @@ impl StepUpError {
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.inner.kind == Kind::Rejected
+    }
+
+    /// Whether the new token is another user's than the one of the refused request. It was thrown away.
+    #[must_use]
+    pub fn is_subject_mismatch(&self) -> bool {
+        self.inner.kind == Kind::SubjectMismatch
     }
 
     /// Whether the authorization server limits the rate of challenges or codes; see [`retry_after`](Self::retry_after).

@@ -16,6 +16,7 @@ use crate::demand::Demand;
 use crate::dialect::{Detection, ResponseHead};
 use crate::error::{BoxError, Kind, StepUpError};
 use crate::event::SteppedUp;
+use crate::request::RequestHead;
 use crate::service::Checkpoint;
 use crate::step_up::{Met, SteppingUp, report, step_up};
 
@@ -225,7 +226,15 @@ impl<S, B> Checkpoint<S, B> {
         };
         let head = ResponseHead::new(response.status(), response.headers());
         let demand = match self.config.dialect.detect(head) {
-            Detection::Demand(demand) => Some(demand),
+            Detection::Demand(demand) => {
+                // from here on, so that what is possible now stays possible while the refusal is read
+                self.replay.pause();
+                if self.obstacle(&self.request_head()).is_some() {
+                    let refusal = response.map(ResponseBody::streamed);
+                    return self.begin(demand, Refusal::Response(refusal));
+                }
+                Some(demand)
+            }
             Detection::Body if is_peekable(&self.head.method, head.status(), head.headers()) => {
                 None
             }
@@ -242,6 +251,20 @@ impl<S, B> Checkpoint<S, B> {
         })
     }
 
+    /// Why there is no use in a step-up.
+    fn obstacle(&self, request: &RequestHead) -> Option<StepUpError> {
+        if !self.config.trusts(&self.head.uri) {
+            return Some(StepUpError::new(
+                Kind::UntrustedOrigin,
+                "a step-up was demanded by an origin that is not trusted; if it should be, name it with `trust_origin(..)`",
+            ));
+        }
+        if !self.config.codes.is_available(request) {
+            return Some(CodeError::NotInteractive.into());
+        }
+        (!self.replay.is_possible()).then(|| not_replayable(self.config.max_replay_bytes))
+    }
+
     /// Starts the step-up, if there is any use in it.
     fn begin<R>(self, demand: Demand, refusal: Refusal<R, S::Error>) -> Step<S, B, R>
     where
@@ -249,19 +272,9 @@ impl<S, B> Checkpoint<S, B> {
         R: Body,
     {
         let request = self.request_head();
-        let passed_over = if !self.config.trusts(&self.head.uri) {
-            Some(StepUpError::new(
-                Kind::UntrustedOrigin,
-                "a step-up was demanded by an origin that is not trusted; if it should be, name it with `trust_origin(..)`",
-            ))
-        } else if !self.config.codes.is_available(&request) {
-            Some(CodeError::NotInteractive.into())
-        } else {
-            // pause first: what is possible now stays possible until the retry
-            self.replay.pause();
-            (!self.replay.is_possible()).then(|| not_replayable(self.config.max_replay_bytes))
-        };
-        if let Some(error) = passed_over {
+        // first, so that what is possible now stays possible until the retry
+        self.replay.pause();
+        if let Some(error) = self.obstacle(&request) {
             self.replay.resume();
             report(&self.config, &request, &error);
             return Step::Answer(refusal.give_back(error));

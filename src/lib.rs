@@ -30,6 +30,7 @@ mod origin;
 mod request;
 mod service;
 mod step_up;
+mod subject;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;

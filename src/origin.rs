@@ -52,10 +52,13 @@ impl Origin {
         if host.is_empty() {
             return None;
         }
-        let port = match uri.port() {
-            Some(port) => port.as_u16(),
-            None if https => 443,
-            None => 80,
+        let authority = uri.authority()?.as_str();
+        let after_host = authority.rsplit(['@', ']']).next().unwrap_or_default();
+        let port = match after_host.split_once(':') {
+            // not a default one for a port that is none, such as 65979: who knows what a client makes of it
+            Some((_, port)) if !port.is_empty() => uri.port()?.as_u16(),
+            _ if https => 443,
+            _ => 80,
         };
         Some(Self { https, host, port })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{Entry, UPGRADE};
+use http::header::UPGRADE;
 use http::{HeaderMap, HeaderName, Method, Request, Response, request};
 use http_body::Body;
 use tower_layer::Layer;
@@ -122,17 +122,25 @@ fn passes<B>(request: &Request<B>) -> bool {
 
 /// Takes the headers that carry codes off a request; most requests have none.
 fn take_code_headers(names: &[HeaderName], headers: &mut HeaderMap) -> Option<HeaderMap> {
-    let mut taken = None;
-    for name in names {
-        if let Entry::Occupied(entry) = headers.entry(name) {
-            let taken = taken.get_or_insert_with(HeaderMap::new);
-            for mut value in entry.remove_entry_mult().1 {
-                value.set_sensitive(true);
-                taken.append(name.clone(), value);
-            }
+    if !names.iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
+    // not `remove`, which puts the last header in the place of the removed one: the others keep their order
+    let mut taken = HeaderMap::new();
+    let mut current = None;
+    for (name, mut value) in std::mem::take(headers) {
+        current = name.or(current);
+        let Some(name) = current.clone() else {
+            continue;
+        };
+        if names.contains(&name) {
+            value.set_sensitive(true);
+            taken.append(name, value);
+        } else {
+            headers.append(name, value);
         }
     }
-    taken
+    Some(taken)
 }
 
 /// What is kept of a request while its first attempt is under way: all that it takes to send it again.

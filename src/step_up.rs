@@ -15,6 +15,7 @@ use crate::error::{Kind, StepUpError};
 use crate::event::{Event, SteppedUp};
 use crate::layer::Config;
 use crate::request::RequestHead;
+use crate::subject::differ;
 use crate::token::Secret;
 
 /// How long the code provider may take to store a new recovery code, before the request goes on.
@@ -114,7 +115,14 @@ async fn resolve(
                 ),
             )
         })??;
-    Met::new(remedy, asked.load(Ordering::Relaxed))
+    let met = Met::new(remedy, asked.load(Ordering::Relaxed))?;
+    if differ(request.headers(), &met.headers) {
+        return Err(StepUpError::new(
+            Kind::SubjectMismatch,
+            "the step-up brought a token of another user than the one of the refused request; check whose `mfa_token` the service relays",
+        ));
+    }
+    Ok(met)
 }
 
 async fn hand_over_recovery_code(config: &Config, stepped_up: &SteppedUp) {
@@ -150,12 +158,7 @@ impl Met {
                     Some(*tokens),
                 )
             }
-            RemedyKind::Headers(mut headers) => {
-                for value in headers.values_mut() {
-                    value.set_sensitive(true);
-                }
-                (headers, None)
-            }
+            RemedyKind::Headers(headers) => (headers, None),
         };
         Ok(Self {
             headers,

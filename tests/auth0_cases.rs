@@ -106,7 +106,7 @@ const EXPECTED: [(Place, &str, &str); 41] = [
     (Place::Challenge(EMAIL), "prompt email 1", "200 stepped_up"),
     (Place::Challenge(OTP), "end", "403 expired"),
     (Place::Challenge(OTP), "end", "403 unsupported_factor"),
-    (Place::Challenge(OTP), "end", "403 other"),
+    (Place::Challenge(OTP), "end", "403 expired"),
     (Place::Challenge(OTP), "end", "403 enrollment_required"),
     // exchanges
     (Exchange(EMAIL), "api Bearer eyJ...i", "200 stepped_up"),
@@ -117,7 +117,7 @@ const EXPECTED: [(Place, &str, &str); 41] = [
     ),
     (Exchange(EMAIL), "POST /mfa/challenge oob", "200 stepped_up"),
     (Exchange(PUSH), "end", "403 other"),
-    (Exchange(EMAIL), "end", "403 other"),
+    (Exchange(EMAIL), "end", "403 expired"),
     (
         Exchange(EMAIL),
         "prompt email 2 after Wrong",

@@ -87,7 +87,8 @@ impl<R: Body> Peek<R> {
                     });
                     match &frame {
                         Ok(frame) => {
-                            peeked.bytes += frame.data_ref().map_or(0, Bytes::len);
+                            // an empty frame counts too: the limit is also one of patience with a body that never pends
+                            peeked.bytes += frame.data_ref().map_or(0, Bytes::len).max(1);
                             peeked.ended = frame.is_trailers();
                         }
                         Err(_) => peeked.ended = true,

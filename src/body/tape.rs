@@ -83,13 +83,10 @@ impl<B: Body> Tape<B> {
     /// not look whole.
     pub(super) fn is_end_stream(&self, attempt: u32, position: usize) -> bool {
         let shared = self.lock();
-        shared.owner == attempt
-            && position >= shared.frames.len()
-            && match shared.state {
-                State::Complete => true,
-                State::Recording | State::Unrecorded => shared.source.is_end_stream(),
-                State::Over => false,
-            }
+        if shared.has_all(position) {
+            return true;
+        }
+        shared.owner == attempt && position >= shared.frames.len() && shared.source.is_end_stream()
     }
 }
 
@@ -137,7 +134,7 @@ impl<B> Tape<B> {
                 shared.frames = VecDeque::new();
                 shared.state = match shared.state {
                     State::Recording | State::Unrecorded => State::Unrecorded,
-                    State::Complete | State::Over => State::Over,
+                    ended => ended,
                 };
             }
             if shared.paused {
@@ -173,7 +170,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut shared = self.lock();
-        if shared.owner != attempt {
+        if shared.has_all(position) {
+            Poll::Ready(None)
+        } else if shared.owner != attempt {
             Poll::Ready(Some(Err(Superseded.into())))
         } else if let Some(recorded) = shared.frames.get(position) {
             Poll::Ready(Some(Ok(recorded.clone().into_frame())))
@@ -186,6 +185,11 @@ where
 impl<B> Shared<B> {
     fn is_whole(&self) -> bool {
         matches!(self.state, State::Recording | State::Complete)
+    }
+
+    /// Whether an attempt that has sent so many frames has sent everything, be it replaced or not.
+    fn has_all(&self, position: usize) -> bool {
+        self.state == State::Complete && position >= self.frames.len()
     }
 
     /// The source has no more.

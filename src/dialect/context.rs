@@ -137,6 +137,11 @@ impl Context {
         Err(self.no_more_codes())
     }
 
+    /// Says that the last code was accepted, and that another factor is asked for: nothing is held against its first code.
+    pub fn accept(&mut self) {
+        self.last_rejection = None;
+    }
+
     fn no_more_codes(&self) -> StepUpError {
         let why = self
             .last_rejection

@@ -30,7 +30,10 @@ impl Remedy {
 
     /// The retry carries these headers too; headers of the same names are overwritten. All values are marked sensitive.
     #[must_use]
-    pub fn headers(headers: HeaderMap) -> Self {
+    pub fn headers(mut headers: HeaderMap) -> Self {
+        for value in headers.values_mut() {
+            value.set_sensitive(true);
+        }
         Self {
             kind: RemedyKind::Headers(headers),
             factor: None,

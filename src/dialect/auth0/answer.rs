@@ -39,8 +39,8 @@ pub(super) enum Answer {
     ChallengeExpired(StepUpError),
     /// This factor cannot be used; another one may.
     FactorUnavailable(StepUpError),
-    /// The server did not answer properly; it may at the next call.
-    Fault(StepUpError),
+    /// The server did not answer properly; it may at the next call. Wait this long if it said so.
+    Fault(Option<Duration>, StepUpError),
     /// The step-up is over.
     Final(StepUpError),
 }
@@ -51,7 +51,7 @@ impl Answer {
         match self {
             Self::ChallengeExpired(error)
             | Self::FactorUnavailable(error)
-            | Self::Fault(error)
+            | Self::Fault(_, error)
             | Self::Final(error) => error,
             Self::Chained(_) | Self::WrongCode | Self::Pending | Self::SlowDown(_) => {
                 StepUpError::new(
@@ -74,7 +74,10 @@ pub(super) fn classify(
 ) -> Option<Answer> {
     let object = Object::parse(body);
     if let Some(object) = &object
-        && let Some(error) = object.text("error").or_else(|| object.text("code"))
+        && let Some(error) = object.text("error").or_else(|| {
+            // `code` is what resource servers write in place of `error`; in a success it may be anything
+            object.text("code").filter(|_| !status.is_success())
+        })
     {
         let description = object.text("error_description").unwrap_or_default();
         return Some(
@@ -92,15 +95,19 @@ pub(super) fn classify(
     if status.is_success() {
         return None;
     }
+    let wait = retry_after(headers, now);
     Some(match status {
-        StatusCode::TOO_MANY_REQUESTS => Answer::Final(rate_limited(retry_after(headers, now))),
+        StatusCode::TOO_MANY_REQUESTS => limited(call, wait),
         status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-            Answer::Fault(StepUpError::new(
-                Kind::Transport,
-                format!(
-                    "the authorization server answered with a fault ({status}); try again later"
+            Answer::Fault(
+                wait,
+                StepUpError::new(
+                    Kind::Transport,
+                    format!(
+                        "the authorization server answered with a fault ({status}); try again later"
+                    ),
                 ),
-            ))
+            )
         }
         status => Answer::Final(StepUpError::new(
             Kind::Protocol,
@@ -144,8 +151,11 @@ impl Known<'_> {
             )),
             "too_many_attempts" | "too_many_requests" => self.rate_limited(),
             "invalid_request" if self.says("too many") => self.rate_limited(),
+            // of the `mfa_token`, or of the `oob_code` and the `mfa_token`
+            "invalid_request" if self.says("not issued to this client") || self.says("match the mfa_token") => dead_handle(),
             _ if self.status == StatusCode::TOO_MANY_REQUESTS => self.rate_limited(),
             _ if self.status.is_server_error() => Answer::Fault(
+                self.wait,
                 self.error(Kind::Transport, "the authorization server answered with a fault; try again later"),
             ),
             _ => Answer::Final(self.error(Kind::Other, "the authorization server refused the step-up")),
@@ -188,11 +198,7 @@ impl Known<'_> {
     }
 
     fn rate_limited(&self) -> Answer {
-        // while polling this is the other way to say `slow_down`, if it says for how long
-        if self.call == Call::OobPoll && self.wait.is_some() {
-            return Answer::SlowDown(self.wait);
-        }
-        Answer::Final(rate_limited(self.wait))
+        limited(self.call, self.wait)
     }
 
     fn error(&self, kind: Kind, advice: &str) -> StepUpError {
@@ -244,6 +250,14 @@ pub(super) fn enrollment_required() -> StepUpError {
         Kind::EnrollmentRequired,
         "the user has no second factor yet; let them enroll one first",
     )
+}
+
+fn limited(call: Call, wait: Option<Duration>) -> Answer {
+    // while polling this is the other way to say `slow_down`, if it says for how long
+    if call == Call::OobPoll && wait.is_some() {
+        return Answer::SlowDown(wait);
+    }
+    Answer::Final(rate_limited(wait))
 }
 
 fn rate_limited(wait: Option<Duration>) -> StepUpError {
@@ -318,7 +332,7 @@ mod tests {
         );
         match answer {
             None => "success".to_owned(),
-            Some(Answer::Fault(_)) => "fault".to_owned(),
+            Some(Answer::Fault(..)) => "fault".to_owned(),
             Some(Answer::ChallengeExpired(_)) => "challenge expired".to_owned(),
             Some(Answer::FactorUnavailable(_)) => "factor unavailable".to_owned(),
             Some(Answer::Final(error)) => error.outcome().to_owned(),

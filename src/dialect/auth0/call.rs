@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::dialect::Context;
 use crate::dialect::auth0::Auth0;
 use crate::dialect::auth0::answer::{Answer, Call, classify};
-use crate::dialect::auth0::wire::{Object, authenticators};
+use crate::dialect::auth0::wire::{Enrolled, Object, enrolled};
 use crate::error::{Kind, StepUpError};
 use crate::token::{AccessToken, Secret, TokenSet};
 use crate::transport::RequestBody;
@@ -69,7 +69,7 @@ impl Parameters {
 
     /// A text of the server, fit to be shown: short, printable, and without anything that was sent to it.
     fn redact(&self, text: &str) -> String {
-        let mut text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+        let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
         let is_public = |name| {
             matches!(
                 name,
@@ -82,13 +82,18 @@ impl Parameters {
             )
         };
         let parameters = self.exposed().filter(|(name, _)| !is_public(*name));
-        let secrets = parameters
+        let mut secrets: Vec<&str> = parameters
             .map(|(_, value)| value)
-            .chain(self.in_headers.iter().map(Secret::expose));
-        for secret in secrets.filter(|secret| secret.len() >= 4) {
+            .chain(self.in_headers.iter().map(Secret::expose))
+            .filter(|secret| secret.len() >= 4)
+            .collect();
+        // the longest first: a short one may be part of it, and would leave the rest to be shown
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for secret in secrets {
             text = text.replace(secret, "[redacted]");
         }
-        text
+        // cut last: of a secret that was cut nothing would be found
+        text.chars().take(200).collect()
     }
 }
 
@@ -123,7 +128,7 @@ impl Auth0 {
         &self,
         handle: &Secret,
         context: &Context,
-    ) -> Result<Vec<Authenticator>, Answer> {
+    ) -> Result<Enrolled, Answer> {
         let mut bearer =
             HeaderValue::try_from(format!("Bearer {}", handle.expose())).map_err(|_| {
                 Answer::Final(protocol(
@@ -139,7 +144,7 @@ impl Auth0 {
         let body = self
             .send(Call::Authenticators, request, &parameters, context)
             .await?;
-        authenticators(&body).ok_or_else(|| {
+        enrolled(&body).ok_or_else(|| {
             Answer::Final(protocol("the list of authenticators is not a JSON array"))
         })
     }
@@ -268,7 +273,7 @@ impl Auth0 {
             .await
             .map_err(|error| {
                 if error.is_transport() {
-                    Answer::Fault(error)
+                    Answer::Fault(None, error)
                 } else {
                     Answer::Final(error)
                 }

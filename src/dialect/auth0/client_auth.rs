@@ -134,7 +134,7 @@ impl ClientAuth {
             Method::None => {}
             Method::SecretBasic(secret) if basic => {
                 parameters.hide(secret.clone());
-                return basic_header(client_id, secret).map(Some);
+                return basic_header(client_id, secret, parameters).map(Some);
             }
             Method::SecretPost(secret) | Method::SecretBasic(secret) => {
                 parameters.push("client_secret", secret.clone());
@@ -177,10 +177,18 @@ impl Method {
 }
 
 /// RFC 6749 section 2.3.1: both parts are form-encoded before they are joined.
-fn basic_header(client_id: &str, secret: &Secret) -> Result<HeaderValue, StepUpError> {
+fn basic_header(
+    client_id: &str,
+    secret: &Secret,
+    parameters: &mut Parameters,
+) -> Result<HeaderValue, StepUpError> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let joined = Secret::new(format!("{}:{}", encode(client_id), encode(secret.expose())));
-    let value = Secret::new(format!("Basic {}", STANDARD.encode(joined.expose())));
+    let encoded = Secret::new(STANDARD.encode(joined.expose()));
+    let value = Secret::new(format!("Basic {}", encoded.expose()));
+    for form in [encoded, Secret::new(encode(secret.expose()))] {
+        parameters.hide(form);
+    }
     let mut header = HeaderValue::try_from(value.expose())
         .map_err(|_| StepUpError::new(Kind::Configuration, "the client secret fits no header"))?;
     header.set_sensitive(true);

@@ -15,6 +15,13 @@ pub(super) struct Candidate {
     pub(super) authenticator: Option<Authenticator>,
 }
 
+/// The factors to try, the best first.
+pub(super) struct Candidates {
+    pub(super) factors: Vec<Candidate>,
+    /// The user's list has no others.
+    pub(super) are_all: bool,
+}
+
 /// The factors that a type of the wire stands for: the names differ from page to page and from SDK to SDK.
 fn factors(kind: &str) -> &'static [Factor] {
     match kind {
@@ -42,60 +49,62 @@ impl Auth0 {
         handle: &Secret,
         requirement: &Requirement,
         context: &Context,
-    ) -> Result<Vec<Candidate>, StepUpError> {
+    ) -> Result<Candidates, StepUpError> {
         if requirement.is_enrollment_only() {
             return Err(enrollment_required());
         }
-        let open = requirement.challenge().is_empty();
-        let named: Vec<Factor> = requirement
-            .challenge()
-            .iter()
-            .flat_map(|kind| factors(kind))
-            .copied()
-            .collect();
-        let allowed = |factor: &Factor| open || named.contains(factor);
-        let usable: Vec<Factor> = self
-            .preference
-            .iter()
-            .copied()
-            .filter(|factor| allowed(factor) && context.supports(*factor))
-            .collect();
-        let Some(best) = usable.first().copied() else {
+        let usable = self.usable(requirement, context);
+        let Some(best) = usable.first() else {
             return Err(no_factor(requirement));
         };
-        let channels = self
-            .preference
-            .iter()
-            .filter(|factor| allowed(factor) && is_out_of_band(**factor))
-            .count();
         let must_list = context.wants_to_choose()
-            || open && usable.len() > 1
-            || is_out_of_band(best) && channels > 1;
-        if !must_list {
-            // without a list, `oob` stands for one channel or it may be any
-            let clear = |factor: &Factor| !is_out_of_band(*factor) || channels == 1;
-            let candidate = |factor| Candidate {
-                factor,
-                authenticator: None,
-            };
-            return Ok(usable.into_iter().filter(clear).map(candidate).collect());
+            || requirement.challenge().is_empty() && usable.len() > 1
+            || !self.is_clear(*best, requirement);
+        if must_list {
+            let listed = self.listed(handle, requirement, context, &[]).await?;
+            return Ok(Candidates {
+                factors: listed,
+                are_all: true,
+            });
         }
+        let (clear, unclear): (Vec<_>, Vec<_>) = usable
+            .into_iter()
+            .partition(|factor| self.is_clear(*factor, requirement));
+        let candidate = |factor| Candidate {
+            factor,
+            authenticator: None,
+        };
+        Ok(Candidates {
+            factors: clear.into_iter().map(candidate).collect(),
+            are_all: unclear.is_empty(),
+        })
+    }
 
-        let listed = self
+    /// The same from the list of what the user has enrolled, without the factors that were tried.
+    pub(super) async fn listed(
+        &self,
+        handle: &Secret,
+        requirement: &Requirement,
+        context: &Context,
+        tried: &[Factor],
+    ) -> Result<Vec<Candidate>, StepUpError> {
+        let enrolled = self
             .list(handle, context)
             .await
             .map_err(Answer::into_error)?;
-        if listed.is_empty() {
+        if enrolled.is_nothing {
             return Err(enrollment_required());
         }
+        let usable = self.usable(requirement, context);
         let rank = |authenticator: &Authenticator| {
-            usable
-                .iter()
-                .position(|factor| *factor == authenticator.factor())
+            let factor = authenticator.factor();
+            usable.iter().position(|other| *other == factor)
         };
-        let mut ranked: Vec<_> = listed
+        let mut ranked: Vec<_> = enrolled
+            .usable
             .into_iter()
             .filter(|authenticator| rank(authenticator).is_some())
+            .filter(|authenticator| !tried.contains(&authenticator.factor()))
             .collect();
         ranked.sort_by_key(rank);
         if context.wants_to_choose() && ranked.len() > 1 {
@@ -110,6 +119,29 @@ impl Auth0 {
         };
         Ok(ranked.into_iter().map(candidate).collect())
     }
+
+    /// What the demand allows and the code provider can answer, the best first.
+    fn usable(&self, requirement: &Requirement, context: &Context) -> Vec<Factor> {
+        let possible = self.preference.iter().copied();
+        possible
+            .filter(|factor| allows(requirement, *factor) && context.supports(*factor))
+            .collect()
+    }
+
+    /// Whether the server knows what is meant without an authenticator's id: `oob` may be any channel that the demand allows.
+    fn is_clear(&self, factor: Factor, requirement: &Requirement) -> bool {
+        let channels = self
+            .preference
+            .iter()
+            .filter(|other| is_out_of_band(**other) && allows(requirement, **other));
+        !is_out_of_band(factor) || channels.count() == 1
+    }
+}
+
+/// Whether a demand can be met by a factor.
+fn allows(requirement: &Requirement, factor: Factor) -> bool {
+    let types = requirement.challenge();
+    types.is_empty() || types.iter().any(|kind| factors(kind).contains(&factor))
 }
 
 fn no_factor(requirement: &Requirement) -> StepUpError {

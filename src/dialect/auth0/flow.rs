@@ -11,7 +11,7 @@ use crate::demand::Demand;
 use crate::dialect::auth0::Auth0;
 use crate::dialect::auth0::answer::Answer;
 use crate::dialect::auth0::call::{Issued, Proof};
-use crate::dialect::auth0::factor::Candidate;
+use crate::dialect::auth0::factor::{Candidate, Candidates};
 use crate::dialect::{Context, Remedy};
 use crate::error::{Kind, StepUpError};
 use crate::token::{Secret, TokenSet};
@@ -56,19 +56,31 @@ impl Auth0 {
                 "the demand came without an `mfa_token`, so there is nothing to challenge; let the service relay the one it got from the token endpoint",
             )));
         };
-        let candidates = self
-            .candidates(handle, demand.requirement(), context)
-            .await
-            .map_err(Answer::Final)?;
+        let requirement = demand.requirement();
+        let candidates = self.candidates(handle, requirement, context).await;
+        let Candidates {
+            mut factors,
+            mut are_all,
+        } = candidates.map_err(Answer::Final)?;
         let mut last = None;
-        for candidate in candidates {
-            match self.attempt(handle, &candidate, context).await {
-                Err(Answer::FactorUnavailable(error)) => {
-                    tracing::debug!(%error, factor = %candidate.factor, "trying the next factor");
-                    last = Some(error);
+        let mut tried = Vec::new();
+        loop {
+            for candidate in factors {
+                match self.attempt(handle, &candidate, context).await {
+                    Err(Answer::FactorUnavailable(error)) => {
+                        tracing::debug!(%error, factor = %candidate.factor, "trying the next factor");
+                        tried.push(candidate.factor);
+                        last = Some(error);
+                    }
+                    done => return done,
                 }
-                done => return done,
             }
+            if are_all {
+                break;
+            }
+            let listed = self.listed(handle, requirement, context, &tried).await;
+            factors = listed.map_err(Answer::Final)?;
+            are_all = true;
         }
         let none = || StepUpError::unsupported_factor("there is no factor to try");
         Err(Answer::Final(last.unwrap_or_else(none)))
@@ -174,6 +186,10 @@ impl Auth0 {
                     context
                         .reject(CodeRejection::Wrong)
                         .map_err(Answer::Final)?;
+                }
+                Err(Answer::Chained(next)) => {
+                    context.accept();
+                    return Err(Answer::Chained(next));
                 }
                 done => return done.map(|tokens| (tokens, factor)),
             }

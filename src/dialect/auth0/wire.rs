@@ -90,16 +90,31 @@ fn requirement(json: &str) -> Requirement {
         .with_json(json)
 }
 
-/// The authenticators in a list that can be used: active, and of a kind that has a code or an approval.
-pub(super) fn authenticators(body: &[u8]) -> Option<Vec<Authenticator>> {
+/// What a user has enrolled.
+pub(super) struct Enrolled {
+    /// Active, and of a kind that has a code or an approval.
+    pub(super) usable: Vec<Authenticator>,
+    /// Nothing is active, of whatever kind.
+    pub(super) is_nothing: bool,
+}
+
+/// The list of a user's authenticators.
+pub(super) fn enrolled(body: &[u8]) -> Option<Enrolled> {
     let list: Vec<Value> = serde_json::from_slice(body).ok()?;
-    Some(list.iter().filter_map(authenticator).collect())
+    Some(Enrolled {
+        usable: list.iter().filter_map(authenticator).collect(),
+        is_nothing: !list.iter().any(is_active),
+    })
+}
+
+/// An enrollment that was never confirmed cannot be challenged.
+fn is_active(entry: &Value) -> bool {
+    entry.get("active") == Some(&Value::Bool(true))
 }
 
 fn authenticator(entry: &Value) -> Option<Authenticator> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
-    // an enrollment that was never confirmed cannot be challenged
-    if entry.get("active") != Some(&Value::Bool(true)) {
+    if !is_active(entry) {
         return None;
     }
     // the wire has `oob_channel`; a documentation page and two SDKs have `oob_channels`
@@ -185,7 +200,7 @@ mod tests {
 
     #[test]
     fn both_spellings_of_the_channel_are_read_and_inactive_ones_are_left_out() {
-        let list = authenticators(
+        let list = enrolled(
             br#"[
                 {"id":"sms|dev_1","authenticator_type":"oob","active":true,"oob_channel":"sms","name":"XXX1"},
                 {"id":"email|dev_2","authenticator_type":"oob","active":true,"oob_channels":["email"]},
@@ -197,7 +212,8 @@ mod tests {
                 "?", null
             ]"#,
         )
-        .unwrap();
+        .unwrap()
+        .usable;
         let seen: Vec<_> = list
             .iter()
             .map(|a| (a.id(), a.factor(), a.name()))
