@@ -1,6 +1,11 @@
 //! What a request costs that needs no second factor: the bare service, the same under `MfaLayer`, and under two layers that also
 //! keep a request for later. Read the figures as ratios to `bare` within one run.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot be set up has nothing to measure"
+)]
+
 use std::convert::Infallible;
 use std::future::Ready;
 use std::hint::black_box;
@@ -56,7 +61,7 @@ where
     Ok(Response::new(Full::from("{}")))
 }
 
-fn measure<S>(criterion: &mut Criterion, name: &str, service: S)
+fn measure<S>(criterion: &mut Criterion, name: &str, service: &S)
 where
     S: Service<Request<Body>> + Clone,
     S::Error: std::fmt::Debug,
@@ -88,12 +93,12 @@ fn passthrough(criterion: &mut Criterion) {
         Auth0::new("https://tenant.example.com/", "example-client").expect("an issuer"),
         code_fn(|_challenge| async { Ok(Code::new("123456")) }),
     );
-    measure(criterion, "bare", service_fn(answer::<Body>));
-    measure(criterion, "tower-mfa", mfa.layer(service_fn(answer)));
+    measure(criterion, "bare", &service_fn(answer::<Body>));
+    measure(criterion, "tower-mfa", &mfa.layer(service_fn(answer)));
     measure(
         criterion,
         "tower-mfa, opted out",
-        mfa.layer(service_fn(answer))
+        &mfa.layer(service_fn(answer))
             .map_request(|mut request: Request<Body>| {
                 request.extensions_mut().insert(NoStepUp);
                 request
@@ -102,12 +107,12 @@ fn passthrough(criterion: &mut Criterion) {
     measure(
         criterion,
         "tower Retry",
-        RetryLayer::new(Copy).layer(service_fn(answer::<Body>)),
+        &RetryLayer::new(Copy).layer(service_fn(answer::<Body>)),
     );
     measure(
         criterion,
         "tower-http FollowRedirect",
-        FollowRedirectLayer::new().layer(service_fn(answer::<Body>)),
+        &FollowRedirectLayer::new().layer(service_fn(answer::<Body>)),
     );
 }
 

@@ -1,6 +1,8 @@
 //! Every exchange of `tests/wire/auth0-cases.json` goes through the crate: put where it was recorded (the refusal, the list, the
 //! challenge or the exchange), with everything around it scripted. Asserted is what is done *next*, and how it ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;

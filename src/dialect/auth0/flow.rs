@@ -93,11 +93,11 @@ impl Auth0 {
         context: &mut Context,
     ) -> Result<(TokenSet, Factor), Answer> {
         let authenticator = candidate.authenticator.as_ref();
-        let asked = Challenge::new(candidate.factor, context.request().clone()).with_destination(
-            authenticator
-                .and_then(Authenticator::name)
-                .map(str::to_owned),
-        );
+        let destination = authenticator.and_then(Authenticator::name);
+        let asked = Challenge::new(candidate.factor, context.request().clone())
+            .with_destination(destination.map(str::to_owned))
+            // what has no date of its own ends with the transaction
+            .with_expires_at(sealed_expiry(handle, context.now()));
         loop {
             let issued = match candidate.factor {
                 // there is nothing to send to the user
