@@ -63,6 +63,7 @@ pub(crate) enum Kind {
     Transport,
     UnsupportedFactor,
     UntrustedOrigin,
+    Vetoed,
     WrongCode,
 }
 
@@ -145,15 +146,16 @@ impl StepUpError {
             Kind::Transport => "transport",
             Kind::UnsupportedFactor => "unsupported_factor",
             Kind::UntrustedOrigin => "untrusted_origin",
+            Kind::Vetoed => "vetoed",
             Kind::WrongCode => "wrong_code",
         }
     }
 
     /// Whether the demand was passed over: nobody was asked and the authorization server was not called, because the
-    /// origin is not trusted or the request cannot be sent again.
+    /// origin is not trusted, or the request cannot or must not be sent again.
     #[must_use]
     pub fn is_passed_over(&self) -> bool {
-        self.is_untrusted_origin() || self.is_not_replayable()
+        self.is_untrusted_origin() || self.is_not_replayable() || self.is_vetoed()
     }
 
     /// Whether the user declined to give a code.
@@ -240,10 +242,16 @@ impl StepUpError {
     }
 
     /// Whether the request could not have been sent again: its body is larger than
-    /// [`max_replay_bytes`](crate::MfaLayer::max_replay_bytes) or failed.
+    /// [`max_replay_bytes`](crate::MfaLayer::max_replay_bytes) and has no [`BodyFactory`](crate::body::BodyFactory), or failed.
     #[must_use]
     pub fn is_not_replayable(&self) -> bool {
         self.inner.kind == Kind::NotReplayable
+    }
+
+    /// Whether [`retry_if`](crate::MfaLayer::retry_if) said that the request must not be sent again.
+    #[must_use]
+    pub fn is_vetoed(&self) -> bool {
+        self.inner.kind == Kind::Vetoed
     }
 
     /// Whether the step-up took longer than [`deadline`](crate::MfaLayer::deadline).

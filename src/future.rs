@@ -18,7 +18,7 @@ use crate::error::{BoxError, Kind, StepUpError};
 use crate::event::SteppedUp;
 use crate::request::RequestHead;
 use crate::service::Checkpoint;
-use crate::step_up::{Met, SteppingUp, report, step_up};
+use crate::step_up::{Met, Outcome, RetryHeaders, SteppingUp, report, step_up};
 
 pin_project! {
     /// The response future of [`Mfa`](crate::Mfa).
@@ -82,7 +82,8 @@ struct Waiting<S, B, R: Body, E> {
 struct Retry<S, B> {
     checkpoint: Checkpoint<S, B>,
     body: ReplayBody<B>,
-    met: Met,
+    headers: RetryHeaders,
+    stepped_up: SteppedUp,
 }
 
 /// What the caller gets if there is no retry.
@@ -253,16 +254,27 @@ impl<S, B> Checkpoint<S, B> {
 
     /// Why there is no use in a step-up.
     fn obstacle(&self, request: &RequestHead) -> Option<StepUpError> {
-        if !self.config.trusts(&self.head.uri) {
+        let config = &self.config;
+        let is_token_request = config.dialect.is_token_request(request);
+        if !is_token_request && !config.trusts(request.uri()) {
             return Some(StepUpError::new(
                 Kind::UntrustedOrigin,
                 "a step-up was demanded by an origin that is not trusted; if it should be, name it with `trust_origin(..)`",
             ));
         }
-        if !self.config.codes.is_available(request) {
+        if !config.codes.is_available(request) {
             return Some(CodeError::NotInteractive.into());
         }
-        (!self.replay.is_possible()).then(|| not_replayable(self.config.max_replay_bytes))
+        if is_token_request {
+            return None;
+        }
+        if !config.may_retry(request) {
+            return Some(StepUpError::new(
+                Kind::Vetoed,
+                "`retry_if(..)` says that this request must not be sent again",
+            ));
+        }
+        (!self.replay.is_possible()).then(|| not_replayable(config.max_replay_bytes))
     }
 
     /// Starts the step-up, if there is any use in it.
@@ -322,6 +334,7 @@ where
 impl<S, B, R> Waiting<S, B, R, S::Error>
 where
     S: Service<Request<ReplayBody<B>>>,
+    B: Body,
     R: Body,
 {
     /// Goes on after the step-up: to the retry, or back to the caller.
@@ -331,27 +344,41 @@ where
             refusal,
             ..
         } = self;
-        let result = result.and_then(|met| match checkpoint.replay.take_over() {
-            Some(body) => Ok((met, body)),
-            None => Err(not_replayable(checkpoint.config.max_replay_bytes)),
-        });
-        match result {
-            Ok((met, body)) => {
-                // before the readiness of the inner service is awaited, which may depend on a free connection
-                drop(refusal);
-                Step::Next(State::Ready {
-                    retry: Box::new(Retry {
-                        checkpoint,
-                        body,
-                        met,
-                    }),
-                })
+        let result = match result {
+            Ok(Met {
+                outcome: Outcome::Retry(headers),
+                stepped_up,
+            }) => match checkpoint.replay.take_over() {
+                Some(body) => {
+                    // before the readiness of the inner service is awaited, which may depend on a free connection
+                    drop(refusal);
+                    return Step::Next(State::Ready {
+                        retry: Box::new(Retry {
+                            checkpoint,
+                            body,
+                            headers,
+                            stepped_up,
+                        }),
+                    });
+                }
+                None => Err(not_replayable(checkpoint.config.max_replay_bytes)),
+            },
+            Ok(Met {
+                outcome: Outcome::Answer(response),
+                stepped_up,
+            }) => Ok((response, stepped_up)),
+            Err(error) => Err(error),
+        };
+        // nothing is sent again: let the first attempt go on
+        checkpoint.replay.resume();
+        Step::Answer(match result {
+            Ok((response, stepped_up)) => {
+                let mut response = response.map(ResponseBody::whole);
+                response.extensions_mut().insert(stepped_up);
+                Ok(response)
             }
-            Err(error) => {
-                checkpoint.replay.resume();
-                Step::Answer(refusal.give_back(error))
-            }
-        }
+            Err(error) => refusal.give_back(error),
+        })
     }
 }
 
@@ -366,10 +393,10 @@ where
             mut service,
             ..
         } = self.checkpoint;
-        self.met.apply(&mut head.headers);
+        self.headers.apply(&mut head.headers);
         Step::Next(State::Retry {
             future: service.call(Request::from_parts(head, self.body)),
-            stepped_up: Some(self.met.stepped_up),
+            stepped_up: Some(self.stepped_up),
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::dialect::{Dialect, ErasedDialect};
 use crate::error::ConfigError;
 use crate::event::Event;
 use crate::origin::Origin;
+use crate::request::RequestHead;
 use crate::service::Mfa;
 use crate::time::{Clock, SystemClock};
 
@@ -41,6 +42,7 @@ pub struct MfaLayer {
 }
 
 type DetectError = Arc<dyn Fn(&dyn Any) -> Option<Demand> + Send + Sync>;
+type RetryIf = Arc<dyn Fn(&RequestHead) -> bool + Send + Sync>;
 type OnEvent = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// What all services of one layer share.
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) deadline: Duration,
     trusted_origins: Vec<Origin>,
     detect_error: Option<DetectError>,
+    retry_if: Option<RetryIf>,
     on_event: Option<OnEvent>,
 }
 
@@ -82,6 +85,7 @@ impl MfaLayer {
                 deadline: Duration::from_secs(5 * 60),
                 trusted_origins: Vec::new(),
                 detect_error: None,
+                retry_if: None,
                 on_event: None,
             }),
         }
@@ -96,7 +100,8 @@ impl MfaLayer {
     ///
     /// Defaults to none: a request whose URI names a host is stepped up only if that origin was trusted here, so that no server
     /// can make users type codes because somebody was led to it. Requests without a host in their URI go to a service in this
-    /// process, such as an axum router behind HTTP/1.1, and need no trust.
+    /// process, such as an axum router behind HTTP/1.1, and need no trust; nor do requests to the token endpoint that the dialect
+    /// is set to.
     ///
     /// The port of the scheme is filled in; the path must be empty.
     ///
@@ -151,7 +156,8 @@ impl MfaLayer {
     /// Sets how many bytes of a request's body are remembered for the retry.
     ///
     /// Defaults to 64 KiB, which holds the body of nearly every JSON call and bounds what a thousand requests in flight may keep
-    /// to 64 MiB. A longer body streams through untouched; its request is just not sent again.
+    /// to 64 MiB. A longer body streams through untouched; its request is just not sent again, unless it carries a
+    /// [`BodyFactory`](crate::body::BodyFactory).
     #[must_use]
     pub fn max_replay_bytes(self, bytes: usize) -> Self {
         self.edit(|config| config.max_replay_bytes = bytes)
@@ -163,6 +169,31 @@ impl MfaLayer {
     #[must_use]
     pub fn max_peek_bytes(self, bytes: usize) -> Self {
         self.edit(|config| config.max_peek_bytes = bytes)
+    }
+
+    /// Decides for each refused request whether it may be sent again; where not, nobody is asked and the caller gets the refusal.
+    ///
+    /// Defaults to yes, whatever the method: a refusal says that nothing was done. Say no for a service of which that is not
+    /// true, such as a proxy that answers `mfa_required` after it has acted.
+    ///
+    /// ```
+    /// # use tower_mfa::{Auth0, Code, MfaLayer, code_fn};
+    /// # fn main() -> Result<(), tower_mfa::ConfigError> {
+    /// # let mfa = MfaLayer::new(
+    /// #     Auth0::new("https://tenant.example.com/", "example-client")?,
+    /// #     code_fn(|_challenge| async { Ok(Code::new("123456")) }),
+    /// # );
+    /// let mfa = mfa.retry_if(|request| request.uri().path() != "/legacy/charge");
+    /// # let _ = mfa;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn retry_if(
+        self,
+        may_retry: impl Fn(&RequestHead) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.edit(|config| config.retry_if = Some(Arc::new(may_retry)))
     }
 
     /// Sets the statuses that may carry a demand.
@@ -210,6 +241,11 @@ impl Config {
     pub(crate) fn trusts(&self, uri: &http::Uri) -> bool {
         uri.authority().is_none()
             || Origin::of(uri).is_some_and(|origin| self.trusted_origins.contains(&origin))
+    }
+
+    /// Whether a request may be sent again.
+    pub(crate) fn may_retry(&self, request: &RequestHead) -> bool {
+        self.retry_if.as_ref().is_none_or(|may| may(request))
     }
 
     /// The demand in a service's own error.

@@ -16,6 +16,7 @@
 //! Store what must not be lost in [`MfaLayer::on_event`], which is called in the same poll in which the tokens arrive.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
 
 pub mod body;
 mod challenge;

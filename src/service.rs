@@ -10,7 +10,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::body::{Replay, ReplayBody, ResponseBody};
+use crate::body::{BodyFactory, Replay, ReplayBody, ResponseBody};
 use crate::error::BoxError;
 use crate::future::ResponseFuture;
 use crate::layer::{Config, MfaLayer};
@@ -77,7 +77,7 @@ impl<S, B, R> Service<Request<B>> for Mfa<S>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
     S::Error: 'static,
-    B: Body + Unpin,
+    B: Body + Unpin + 'static,
     B::Error: Into<BoxError>,
     R: Body,
 {
@@ -97,8 +97,9 @@ where
         // the service that was polled ready takes this call; its clone is polled ready before the next one
         let clone = self.inner.clone();
         let mut service = std::mem::replace(&mut self.inner, clone);
+        let factory = request.extensions().get::<BodyFactory<B>>().cloned();
         let (head, body) = request.into_parts();
-        let (body, replay) = ReplayBody::new(body, self.config.max_replay_bytes);
+        let (body, replay) = ReplayBody::new(body, self.config.max_replay_bytes, factory);
         let checkpoint_head = head.clone();
         let future = service.call(Request::from_parts(head, body));
         let checkpoint = Checkpoint {

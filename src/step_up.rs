@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Response};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::demand::Demand;
@@ -16,17 +17,29 @@ use crate::event::{Event, SteppedUp};
 use crate::layer::Config;
 use crate::request::RequestHead;
 use crate::subject::differ;
-use crate::token::Secret;
+use crate::token::{AccessToken, Secret, TokenSet};
 
 /// How long the code provider may take to store a new recovery code, before the request goes on.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a step-up brought: the headers of the retry, and what to tell the caller.
+/// What a step-up brought, and what to tell the caller of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Met {
-    headers: HeaderMap,
+    pub(crate) outcome: Outcome,
     pub(crate) stepped_up: SteppedUp,
 }
+
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// The request is sent again, with these headers.
+    Retry(RetryHeaders),
+    /// This is the answer.
+    Answer(Response<Bytes>),
+}
+
+/// The headers that the retry has and the first attempt had not.
+#[derive(Clone, Debug)]
+pub(crate) struct RetryHeaders(HeaderMap);
 
 pub(crate) type SteppingUp = Pin<Box<dyn Future<Output = Result<Met, StepUpError>> + Send>>;
 
@@ -116,7 +129,9 @@ async fn resolve(
             )
         })??;
     let met = Met::new(remedy, asked.load(Ordering::Relaxed))?;
-    if differ(request.headers(), &met.headers) {
+    if let Outcome::Retry(RetryHeaders(headers)) = &met.outcome
+        && differ(request.headers(), headers)
+    {
         return Err(StepUpError::new(
             Kind::SubjectMismatch,
             "the step-up brought a token of another user than the one of the refused request; check whose `mfa_token` the service relays",
@@ -144,32 +159,34 @@ async fn hand_over_recovery_code(config: &Config, stepped_up: &SteppedUp) {
 
 impl Met {
     fn new(remedy: Remedy, attempts: u32) -> Result<Self, StepUpError> {
-        let (kind, factor) = remedy.into_parts();
-        let (headers, tokens) = match kind {
-            RemedyKind::Bearer(tokens) => {
-                let value = tokens.access_token().to_header_value().ok_or_else(|| {
+        let (kind, factor, tokens) = remedy.into_parts();
+        let outcome = match kind {
+            RemedyKind::Bearer => {
+                let token = tokens.as_ref().map(TokenSet::access_token);
+                let value = token.and_then(AccessToken::to_header_value);
+                let value = value.ok_or_else(|| {
                     StepUpError::new(
                         Kind::Protocol,
                         "the authorization server issued an access token that no header can carry",
                     )
                 })?;
-                (
-                    HeaderMap::from_iter([(AUTHORIZATION, value)]),
-                    Some(*tokens),
-                )
+                Outcome::Retry(RetryHeaders(HeaderMap::from_iter([(AUTHORIZATION, value)])))
             }
-            RemedyKind::Headers(headers) => (headers, None),
+            RemedyKind::Headers(headers) => Outcome::Retry(RetryHeaders(headers)),
+            RemedyKind::Response(response) => Outcome::Answer(response),
         };
         Ok(Self {
-            headers,
+            outcome,
             stepped_up: SteppedUp::new(factor, attempts, tokens),
         })
     }
+}
 
-    /// Puts the remedy on the head of the retry: overwrites, never adds a second value to what was there.
+impl RetryHeaders {
+    /// Puts them on the head of the retry: overwrites, never adds a second value to what was there.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for name in self.headers.keys() {
-            let mut values = self.headers.get_all(name).into_iter().cloned();
+        for name in self.0.keys() {
+            let mut values = self.0.get_all(name).into_iter().cloned();
             // `insert` keeps the header's place, which removing and adding would not
             if let Some(first) = values.next() {
                 headers.insert(name, first);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::body::BodyFactory;
 use crate::body::tape::{FIRST_ATTEMPT, Tape};
 use crate::error::BoxError;
 
@@ -16,6 +17,12 @@ use crate::error::BoxError;
 /// come, without copying or collecting; `Bytes` are shared, not cloned. Data of other types is copied into `Bytes`.
 ///
 /// `B` has to be `Unpin`, as the bodies of hyper, axum, reqwest and tonic are; box one that is not.
+///
+/// What is longer than [`max_replay_bytes`](crate::MfaLayer::max_replay_bytes) is not remembered, and its request not sent
+/// again; give a [`BodyFactory`] for such bodies.
+///
+/// Nothing is read before the inner service reads, so `Expect: 100-continue` keeps its meaning (RFC 9110 section 10.1.1): a server
+/// that refuses from the head alone has not asked for the body yet, and asks for it in the retry.
 ///
 /// An attempt that was replaced by a retry ends with an error: its body is cut, never silently short.
 pub struct ReplayBody<B> {
@@ -60,19 +67,35 @@ impl<B: Body> ReplayBody<B> {
         }
     }
 
-    /// A body that can be sent again if it is no longer than `limit` bytes.
-    pub(crate) fn new(body: B, limit: usize) -> (Self, Replay<B>) {
+    /// A body that can be sent again if a factory makes it again, or if it is no longer than `limit` bytes.
+    pub(crate) fn new(body: B, limit: usize, factory: Option<BodyFactory<B>>) -> (Self, Replay<B>) {
         let hint = body.size_hint();
         if body.is_end_stream() {
             let kind = Kind::Empty(hint);
             return (Self { kind }, Replay::Empty(hint));
         }
-        if hint.lower() > limit as u64 {
+        if factory.is_none() && hint.lower() > limit as u64 {
             return (Self::once(body), Replay::Impossible);
         }
-        let tape = Tape::new(body, limit);
+        let tape = Tape::new(body, limit, factory);
         let kind = Kind::Taped(Attempt::new(tape.clone(), FIRST_ATTEMPT));
         (Self { kind }, Replay::Taped(Taped(tape)))
+    }
+}
+
+impl<B: Body> Replay<B> {
+    /// The body of the next attempt, if the request can be sent again. The attempt before it ends with an error, if it has
+    /// not sent everything yet.
+    pub(crate) fn take_over(&self) -> Option<ReplayBody<B>> {
+        let kind = match self {
+            Self::Empty(hint) => Kind::Empty(*hint),
+            Self::Impossible => return None,
+            Self::Taped(Taped(tape)) => {
+                let number = tape.take_over()?;
+                Kind::Taped(Attempt::new(tape.clone(), number))
+            }
+        };
+        Some(ReplayBody { kind })
     }
 }
 
@@ -82,7 +105,7 @@ impl<B> Replay<B> {
         match self {
             Self::Empty(_) => true,
             Self::Impossible => false,
-            Self::Taped(Taped(tape)) => tape.is_whole(),
+            Self::Taped(Taped(tape)) => tape.is_repeatable(),
         }
     }
 
@@ -99,20 +122,6 @@ impl<B> Replay<B> {
         if let Self::Taped(Taped(tape)) = self {
             tape.resume();
         }
-    }
-
-    /// The body of the next attempt, if the request can be sent again. The attempt before it ends with an error, if it has
-    /// not sent everything yet.
-    pub(crate) fn take_over(&self) -> Option<ReplayBody<B>> {
-        let kind = match self {
-            Self::Empty(hint) => Kind::Empty(*hint),
-            Self::Impossible => return None,
-            Self::Taped(Taped(tape)) => {
-                let number = tape.take_over()?;
-                Kind::Taped(Attempt::new(tape.clone(), number))
-            }
-        };
-        Some(ReplayBody { kind })
     }
 }
 

@@ -14,7 +14,8 @@ pin_project! {
     /// The body of a response that has passed through [`Mfa`](crate::Mfa): the inner service's, frame by frame.
     ///
     /// Where the beginning had to be read to tell whether the response is a demand, the frames that were read come first,
-    /// then the rest: the same bytes, the same trailers, the same size hint, the same error.
+    /// then the rest: the same bytes, the same trailers, the same size hint, the same error. The answer of a token endpoint that
+    /// takes the place of a refused token request is one frame.
     pub struct ResponseBody<R>
     where
         R: Body,
@@ -32,6 +33,7 @@ pin_project! {
     {
         Streamed { #[pin] body: R },
         Peeked { peeked: Peeked<R> },
+        Whole { data: Bytes },
     }
 }
 
@@ -39,6 +41,12 @@ impl<R: Body> ResponseBody<R> {
     pub(crate) fn streamed(body: R) -> Self {
         Self {
             kind: Kind::Streamed { body },
+        }
+    }
+
+    pub(crate) fn whole(data: Bytes) -> Self {
+        Self {
+            kind: Kind::Whole { data },
         }
     }
 
@@ -66,6 +74,10 @@ impl<R: Body> Body for ResponseBody<R> {
                 })
             }),
             KindProj::Peeked { peeked } => peeked.poll_frame(cx),
+            KindProj::Whole { data } => {
+                let data = std::mem::take(data);
+                Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
+            }
         }
     }
 
@@ -73,6 +85,7 @@ impl<R: Body> Body for ResponseBody<R> {
         match &self.kind {
             Kind::Streamed { body } => body.is_end_stream(),
             Kind::Peeked { peeked } => peeked.is_end_stream(),
+            Kind::Whole { data } => data.is_empty(),
         }
     }
 
@@ -80,6 +93,7 @@ impl<R: Body> Body for ResponseBody<R> {
         match &self.kind {
             Kind::Streamed { body } => body.size_hint(),
             Kind::Peeked { peeked } => peeked.size_hint(),
+            Kind::Whole { data } => SizeHint::with_exact(data.len() as u64),
         }
     }
 }
@@ -89,6 +103,7 @@ impl<R: Body> fmt::Debug for ResponseBody<R> {
         let kind = match &self.kind {
             Kind::Streamed { .. } => "streamed",
             Kind::Peeked { .. } => "peeked",
+            Kind::Whole { .. } => "whole",
         };
         f.debug_struct("ResponseBody")
             .field("kind", &format_args!("{kind}"))

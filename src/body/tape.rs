@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::body::BodyFactory;
 use crate::error::BoxError;
 
 /// The number of the attempt that a tape is made for.
@@ -25,6 +26,8 @@ pub(super) struct Tape<B> {
 
 struct Shared<B> {
     source: B,
+    /// Makes the source again; then nothing is recorded.
+    factory: Option<BodyFactory<B>>,
     /// What `source` said before anything was read: a retry is framed like the first attempt.
     first_hint: SizeHint,
     frames: VecDeque<Recorded>,
@@ -57,14 +60,18 @@ enum State {
 }
 
 impl<B: Body> Tape<B> {
-    pub(super) fn new(source: B, limit: usize) -> Self {
+    pub(super) fn new(source: B, limit: usize, factory: Option<BodyFactory<B>>) -> Self {
         let shared = Shared {
             first_hint: source.size_hint(),
             source,
             frames: VecDeque::new(),
             bytes: 0,
             limit,
-            state: State::Recording,
+            state: match factory {
+                Some(_) => State::Unrecorded,
+                None => State::Recording,
+            },
+            factory,
             owner: FIRST_ATTEMPT,
             paused: false,
             waker: None,
@@ -88,6 +95,28 @@ impl<B: Body> Tape<B> {
         }
         shared.owner == attempt && position >= shared.frames.len() && shared.source.is_end_stream()
     }
+
+    /// Replaces the attempt that reads; gives the number of the new one, unless the body cannot be sent again.
+    pub(super) fn take_over(&self) -> Option<u32> {
+        let factory = self.lock().factory.clone();
+        // outside the lock, as is the drop of the old source: both are the caller's code
+        let remade = factory.map(|factory| factory.make());
+        let (owner, _old) = self.change(|shared| {
+            let old = match remade {
+                Some(source) => {
+                    shared.first_hint = source.size_hint();
+                    shared.state = State::Unrecorded;
+                    Some(std::mem::replace(&mut shared.source, source))
+                }
+                None if shared.is_repeatable() => None,
+                None => return (None, None),
+            };
+            shared.owner += 1;
+            shared.paused = false;
+            (Some(shared.owner), old)
+        });
+        owner
+    }
 }
 
 impl<B> Tape<B> {
@@ -101,9 +130,9 @@ impl<B> Tape<B> {
         self.lock().first_hint
     }
 
-    /// Whether everything that the source gave is on the tape.
-    pub(super) fn is_whole(&self) -> bool {
-        self.lock().is_whole()
+    /// Whether another attempt can send the same.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.lock().is_repeatable()
     }
 
     pub(super) fn pause(&self) {
@@ -112,18 +141,6 @@ impl<B> Tape<B> {
 
     pub(super) fn resume(&self) {
         self.change(|shared| shared.paused = false);
-    }
-
-    /// Replaces the attempt that reads; gives the number of the new one, unless the tape is not whole.
-    pub(super) fn take_over(&self) -> Option<u32> {
-        self.change(|shared| {
-            if !shared.is_whole() {
-                return None;
-            }
-            shared.owner += 1;
-            shared.paused = false;
-            Some(shared.owner)
-        })
     }
 
     /// There will be no further attempt: stops recording. An attempt that was paused is ended, since whoever paused it went away
@@ -183,8 +200,8 @@ where
 }
 
 impl<B> Shared<B> {
-    fn is_whole(&self) -> bool {
-        matches!(self.state, State::Recording | State::Complete)
+    fn is_repeatable(&self) -> bool {
+        self.factory.is_some() || matches!(self.state, State::Recording | State::Complete)
     }
 
     /// Whether an attempt that has sent so many frames has sent everything, be it replaced or not.

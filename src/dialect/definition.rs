@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use crate::demand::Demand;
 use crate::dialect::{Context, Remedy};
 use crate::error::StepUpError;
+use crate::request::RequestHead;
 
 /// How "more factors needed" is said on one family of wires, and how it is answered.
 #[diagnostic::on_unimplemented(
@@ -29,6 +30,15 @@ pub trait Dialect: Send + Sync + 'static {
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand> {
         let _ = (response, body);
         None
+    }
+
+    /// Whether a request is one for tokens, at an endpoint that the dialect's own settings name. Defaults to `false`.
+    ///
+    /// Then what [`resolve`](Self::resolve) gets is the answer to it ([`Remedy::response`]), and nothing is sent again; so its
+    /// body need not be remembered, and its origin needs no other trust than those settings.
+    fn is_token_request(&self, request: &RequestHead) -> bool {
+        let _ = request;
+        false
     }
 
     /// Gets what the retry needs: asks the user, talks to the authorization server.
@@ -94,6 +104,7 @@ pub(crate) trait ErasedDialect: Send + Sync {
     fn name(&self) -> &'static str;
     fn detect(&self, response: ResponseHead<'_>) -> Detection;
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand>;
+    fn is_token_request(&self, request: &RequestHead) -> bool;
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving;
 }
 
@@ -106,6 +117,9 @@ impl<D: Dialect> ErasedDialect for D {
     }
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand> {
         Dialect::detect_body(self, response, body)
+    }
+    fn is_token_request(&self, request: &RequestHead) -> bool {
+        Dialect::is_token_request(self, request)
     }
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving {
         Box::pin(async move { Dialect::resolve(&*self, demand, context).await })

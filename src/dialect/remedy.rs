@@ -1,31 +1,39 @@
-//! [`Remedy`]: what the retry carries that the first attempt did not.
+//! [`Remedy`]: what meets a demand.
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
 
 use crate::challenge::Factor;
 use crate::token::TokenSet;
 
-/// What makes the retry succeed: another bearer token, or more headers.
+/// What meets a demand: another bearer token or more headers for the retry, or the answer itself.
 #[derive(Clone, Debug)]
 pub struct Remedy {
     kind: RemedyKind,
     factor: Option<Factor>,
+    tokens: Option<TokenSet>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum RemedyKind {
-    Bearer(Box<TokenSet>),
+    Bearer,
     Headers(HeaderMap),
+    Response(Response<Bytes>),
 }
 
 impl Remedy {
-    /// The retry's `authorization` is this access token; whatever was there is overwritten.
+    fn new(kind: RemedyKind, tokens: Option<TokenSet>) -> Self {
+        Self {
+            kind,
+            factor: None,
+            tokens,
+        }
+    }
+
+    /// The retry's `authorization` is the access token of these; whatever was there is overwritten.
     #[must_use]
     pub fn bearer(tokens: TokenSet) -> Self {
-        Self {
-            kind: RemedyKind::Bearer(Box::new(tokens)),
-            factor: None,
-        }
+        Self::new(RemedyKind::Bearer, Some(tokens))
     }
 
     /// The retry carries these headers too; headers of the same names are overwritten. All values are marked sensitive.
@@ -34,10 +42,14 @@ impl Remedy {
         for value in headers.values_mut() {
             value.set_sensitive(true);
         }
-        Self {
-            kind: RemedyKind::Headers(headers),
-            factor: None,
-        }
+        Self::new(RemedyKind::Headers(headers), None)
+    }
+
+    /// There is no retry: this is the answer to the refused request, which was a request for the very tokens that the step-up
+    /// brought. See [`Dialect::is_token_request`](crate::dialect::Dialect::is_token_request).
+    #[must_use]
+    pub fn response(response: Response<Bytes>, tokens: TokenSet) -> Self {
+        Self::new(RemedyKind::Response(response), Some(tokens))
     }
 
     /// Says which factor did it, for logs and [`SteppedUp`](crate::SteppedUp).
@@ -47,7 +59,7 @@ impl Remedy {
         self
     }
 
-    pub(crate) fn into_parts(self) -> (RemedyKind, Option<Factor>) {
-        (self.kind, self.factor)
+    pub(crate) fn into_parts(self) -> (RemedyKind, Option<Factor>, Option<TokenSet>) {
+        (self.kind, self.factor, self.tokens)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 
 use crate::challenge::{Authenticator, BindingMethod};
 use crate::code::Code;
@@ -107,6 +107,13 @@ pub(super) enum Proof<'a> {
     RecoveryCode(&'a Code),
 }
 
+/// What the token endpoint granted.
+pub(super) struct Granted {
+    pub(super) tokens: TokenSet,
+    /// The answer, as it came.
+    pub(super) answer: Response<Bytes>,
+}
+
 /// What `/mfa/challenge` answered.
 pub(super) enum Issued {
     /// A one-time password is expected.
@@ -141,10 +148,10 @@ impl Auth0 {
         request.headers_mut().insert(AUTHORIZATION, bearer);
         let mut parameters = Parameters::default();
         parameters.hide(handle.clone());
-        let body = self
+        let answer = self
             .send(Call::Authenticators, request, &parameters, context)
             .await?;
-        enrolled(&body).ok_or_else(|| {
+        enrolled(answer.body()).ok_or_else(|| {
             Answer::Final(protocol("the list of authenticators is not a JSON array"))
         })
     }
@@ -168,10 +175,10 @@ impl Auth0 {
             &mut parameters,
             context,
         )?;
-        let body = self
+        let answer = self
             .send(Call::Challenge, request, &parameters, context)
             .await?;
-        let object = Object::parse(&body).ok_or_else(|| {
+        let object = Object::parse(answer.body()).ok_or_else(|| {
             Answer::Final(protocol("the answer to the challenge is not a JSON object"))
         })?;
         match (
@@ -202,7 +209,7 @@ impl Auth0 {
         handle: &Secret,
         proof: &Proof<'_>,
         context: &Context,
-    ) -> Result<TokenSet, Answer> {
+    ) -> Result<Granted, Answer> {
         let mut parameters = Parameters::default();
         parameters.push("grant_type", proof.grant_type());
         parameters.push("mfa_token", handle.clone());
@@ -210,14 +217,15 @@ impl Auth0 {
         parameters.push_some("audience", self.audience.as_deref());
         parameters.push_some("scope", self.scope.as_deref());
         let request = self.request(&self.token_endpoint, true, true, &mut parameters, context)?;
-        let body = self
+        let answer = self
             .send(proof.call(), request, &parameters, context)
             .await?;
-        token_set(&body, context).ok_or_else(|| {
-            Answer::Final(protocol(
+        let Some(tokens) = token_set(answer.body(), context) else {
+            return Err(Answer::Final(protocol(
                 "the token endpoint answered without an `access_token`",
-            ))
-        })
+            )));
+        };
+        Ok(Granted { tokens, answer })
     }
 
     /// A POST with the client's identity.
@@ -265,31 +273,26 @@ impl Auth0 {
         mut request: Request<RequestBody>,
         parameters: &Parameters,
         context: &Context,
-    ) -> Result<Bytes, Answer> {
+    ) -> Result<Response<Bytes>, Answer> {
         request.headers_mut().insert(ACCEPT, JSON);
-        let (head, body) = self
-            .transport
-            .send(request)
-            .await
-            .map_err(|error| {
-                if error.is_transport() {
-                    Answer::Fault(None, error)
-                } else {
-                    Answer::Final(error)
-                }
-            })?
-            .into_parts();
+        let answer = self.transport.send(request).await.map_err(|error| {
+            if error.is_transport() {
+                Answer::Fault(None, error)
+            } else {
+                Answer::Final(error)
+            }
+        })?;
         let redact = |text: &str| parameters.redact(text);
         match classify(
             call,
-            head.status,
-            &head.headers,
-            &body,
+            answer.status(),
+            answer.headers(),
+            answer.body(),
             context.now(),
             &redact,
         ) {
-            Some(answer) => Err(answer),
-            None => Ok(body),
+            Some(trouble) => Err(trouble),
+            None => Ok(answer),
         }
     }
 }

@@ -10,11 +10,11 @@ use crate::code::Code;
 use crate::demand::Demand;
 use crate::dialect::auth0::Auth0;
 use crate::dialect::auth0::answer::Answer;
-use crate::dialect::auth0::call::{Issued, Proof};
+use crate::dialect::auth0::call::{Granted, Issued, Proof};
 use crate::dialect::auth0::factor::{Candidate, Candidates};
-use crate::dialect::{Context, Remedy};
+use crate::dialect::{Context, Dialect, Remedy};
 use crate::error::{Kind, StepUpError};
-use crate::token::{Secret, TokenSet};
+use crate::token::Secret;
 
 /// How many demands are followed that come instead of a token: nobody has five factors, and a server that goes on asking is
 /// broken.
@@ -30,7 +30,14 @@ pub(super) async fn resolve(
 ) -> Result<Remedy, StepUpError> {
     for _ in 0..=MAX_CHAINED {
         match auth0.meet(&demand, &mut context).await {
-            Ok((tokens, factor)) => return Ok(Remedy::bearer(tokens).with_factor(factor)),
+            Ok((Granted { tokens, answer }, factor)) => {
+                let remedy = if auth0.is_token_request(context.request()) {
+                    Remedy::response(answer, tokens)
+                } else {
+                    Remedy::bearer(tokens)
+                };
+                return Ok(remedy.with_factor(factor));
+            }
             Err(Answer::Chained(next)) => demand = next,
             Err(other) => return Err(other.into_error()),
         }
@@ -49,7 +56,7 @@ impl Auth0 {
         &self,
         demand: &Demand,
         context: &mut Context,
-    ) -> Result<(TokenSet, Factor), Answer> {
+    ) -> Result<(Granted, Factor), Answer> {
         let Some(handle) = demand.handle() else {
             return Err(Answer::Final(StepUpError::new(
                 Kind::MissingHandle,
@@ -91,7 +98,7 @@ impl Auth0 {
         handle: &Secret,
         candidate: &Candidate,
         context: &mut Context,
-    ) -> Result<(TokenSet, Factor), Answer> {
+    ) -> Result<(Granted, Factor), Answer> {
         let authenticator = candidate.authenticator.as_ref();
         let destination = authenticator.and_then(Authenticator::name);
         let asked = Challenge::new(candidate.factor, context.request().clone())
@@ -147,7 +154,7 @@ impl Auth0 {
                             Err(Answer::Final(error))
                         }
                         Either::Right((result, _)) => {
-                            result.map(|tokens| (tokens, candidate.factor))
+                            result.map(|granted| (granted, candidate.factor))
                         }
                     }
                 }
@@ -169,7 +176,7 @@ impl Auth0 {
         challenge: Challenge,
         oob_code: Option<&Secret>,
         context: &mut Context,
-    ) -> Result<(TokenSet, Factor), Answer> {
+    ) -> Result<(Granted, Factor), Answer> {
         loop {
             let code = context
                 .ask(challenge.clone())
@@ -191,7 +198,7 @@ impl Auth0 {
                     context.accept();
                     return Err(Answer::Chained(next));
                 }
-                done => return done.map(|tokens| (tokens, factor)),
+                done => return done.map(|granted| (granted, factor)),
             }
         }
     }

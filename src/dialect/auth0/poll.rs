@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 use crate::dialect::Context;
 use crate::dialect::auth0::Auth0;
 use crate::dialect::auth0::answer::Answer;
-use crate::dialect::auth0::call::Proof;
+use crate::dialect::auth0::call::{Granted, Proof};
 use crate::error::StepUpError;
-use crate::token::{Secret, TokenSet};
+use crate::token::Secret;
 
 /// RFC 8628 section 3.5, and as fast as Auth0 allows: twelve exchanges a minute for one session.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ impl Auth0 {
         life: Duration,
         interval: Option<Duration>,
         context: &Context,
-    ) -> Result<TokenSet, Answer> {
+    ) -> Result<Granted, Answer> {
         let end = Instant::now() + life;
         let mut interval = interval.map_or(INTERVAL, |interval| {
             interval.clamp(INTERVALS.0, INTERVALS.1)

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use http::Uri;
+use http::{Method, Uri};
 
 use crate::challenge::Factor;
 use crate::demand::Demand;
 use crate::dialect::auth0::{ClientAuth, flow, wire};
 use crate::dialect::{Context, Detection, Dialect, Remedy, ResponseHead};
 use crate::error::{ConfigError, StepUpError};
-use crate::origin::is_loopback;
+use crate::origin::{Origin, is_loopback};
+use crate::request::RequestHead;
 use crate::transport::Transport;
 
 /// The order in which factors are taken. A one-time password costs nobody anything and works offline; an approval is next
@@ -27,6 +28,9 @@ const PREFERENCE: [Factor; 6] = [
 ///
 /// A demand is a JSON object whose `error` or `code` is `mfa_required`. Its `mfa_token` is challenged at
 /// `POST /mfa/challenge` and exchanged at `POST /oauth/token` with one of the MFA grants.
+///
+/// A request to the token endpoint itself may be refused too: a login by password, a refresh. Then the answer of the MFA grant is the
+/// answer to it, as it came, and nothing is sent again. Such a client is wrapped like any other; its URIs name the host.
 ///
 /// ```
 /// use tower_mfa::{Auth0, Factor, dialect::ClientAuth};
@@ -183,6 +187,15 @@ impl Dialect for Auth0 {
 
     fn detect_body(&self, _response: ResponseHead<'_>, body: &[u8]) -> Option<Demand> {
         wire::demand(body)
+    }
+
+    fn is_token_request(&self, request: &RequestHead) -> bool {
+        let endpoint = &self.token_endpoint;
+        let origin = Origin::of(request.uri());
+        request.method() == Method::POST
+            && origin.is_some()
+            && origin == Origin::of(endpoint)
+            && request.uri().path() == endpoint.path()
     }
 
     async fn resolve(&self, demand: Demand, context: Context) -> Result<Remedy, StepUpError> {
