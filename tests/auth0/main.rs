@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod push;
 mod refusals;
+mod token_endpoint;
 mod tokens;
 mod trust;
 mod wrong_codes;
