@@ -1,7 +1,6 @@
 //! Bodies that are made again rather than remembered, and requests that must not be sent again (design, rules 1 to 3).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-#[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use std::sync::Arc;
