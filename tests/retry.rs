@@ -39,25 +39,6 @@ fn retry_of(layer: MfaLayer, request: Request<Script>) -> Request<ReplayBody<Scr
     accept(&mut handle).0
 }
 
-/// Sends a request, refuses it, and gives what the caller gets without a second attempt.
-fn refused(
-    layer: MfaLayer,
-    request: Request<Script>,
-    refusal: Response<Script>,
-) -> Response<ResponseBody<Script>> {
-    let (mut service, mut handle) = mocked(layer);
-    let mut response = send(&mut service, request);
-    accept(&mut handle).1.send_response(refusal);
-    let response = finish(&mut response);
-    assert_not_called(&mut handle);
-    response
-}
-
-fn step_up_error(response: &Response<ResponseBody<Script>>) -> StepUpError {
-    assert!(response.extensions().get::<SteppedUp>().is_none());
-    response.extensions().get::<StepUpError>().unwrap().clone()
-}
-
 fn bearer(request: &Request<ReplayBody<Script>>) -> Vec<&str> {
     let values = request.headers().get_all(AUTHORIZATION);
     values.iter().map(|value| value.to_str().unwrap()).collect()

@@ -7,31 +7,11 @@ mod support;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use tokio_test::task;
-use tower_mfa::body::ResponseBody;
-use tower_mfa::{MfaLayer, StepUpError, SteppedUp, code_fn};
+use tower_mfa::{MfaLayer, code_fn};
 
 use support::*;
-
-/// Sends a request, refuses it, and gives what the caller gets without a second attempt.
-fn refused(
-    layer: MfaLayer,
-    request: Request<Script>,
-    refusal: Response<Script>,
-) -> Response<ResponseBody<Script>> {
-    let (mut service, mut handle) = mocked(layer);
-    let mut response = send(&mut service, request);
-    accept(&mut handle).1.send_response(refusal);
-    let response = finish(&mut response);
-    assert_not_called(&mut handle);
-    response
-}
-
-fn step_up_error(response: &Response<ResponseBody<Script>>) -> StepUpError {
-    assert!(response.extensions().get::<SteppedUp>().is_none());
-    response.extensions().get::<StepUpError>().unwrap().clone()
-}
 
 fn to(uri: &str) -> Request<Script> {
     Request::get(uri).body(Script::empty()).unwrap()

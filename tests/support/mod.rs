@@ -33,8 +33,8 @@ use tokio_test::task::{self, Spawn};
 use tower_mfa::body::{ReplayBody, ResponseBody};
 use tower_mfa::dialect::{self, Detection, Dialect, Remedy, ResponseHead};
 use tower_mfa::{
-    AccessToken, BoxError, Challenge, Code, Demand, Factor, Mfa, MfaLayer, StepUpError, TokenSet,
-    code_fn,
+    AccessToken, BoxError, Challenge, Code, Demand, Factor, Mfa, MfaLayer, StepUpError, SteppedUp,
+    TokenSet, code_fn,
 };
 use tower_service::Service;
 use tower_test::mock;
@@ -528,6 +528,26 @@ where
         Poll::Ready(result) => result.unwrap(),
         Poll::Pending => panic!("the response is not there"),
     }
+}
+
+/// Sends a request, refuses it, and gives what the caller gets without a second attempt.
+pub(crate) fn refused(
+    layer: MfaLayer,
+    request: Request<Script>,
+    refusal: Response<Script>,
+) -> Response<ResponseBody<Script>> {
+    let (mut service, mut handle) = mocked(layer);
+    let mut response = send(&mut service, request);
+    accept(&mut handle).1.send_response(refusal);
+    let response = finish(&mut response);
+    assert_not_called(&mut handle);
+    response
+}
+
+/// Why there was no step-up.
+pub(crate) fn step_up_error(response: &Response<ResponseBody<Script>>) -> StepUpError {
+    assert!(response.extensions().get::<SteppedUp>().is_none());
+    response.extensions().get::<StepUpError>().unwrap().clone()
 }
 
 pub(crate) fn get() -> Request<Script> {
