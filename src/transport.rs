@@ -109,12 +109,16 @@ impl Transport {
             // rustls refuses a provider that supports no TLS version; this one does
             return Self::none();
         };
+        let mut http = hyper_util::client::legacy::connect::HttpConnector::new();
         // plain http is for loopback only, which `Auth0` checks when an endpoint is set
+        http.enforce_http(false);
+        // these are short requests that somebody waits for: nothing is gained by collecting them
+        http.set_nodelay(true);
         let connector = builder
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .build();
+            .wrap_connector(http);
         let client =
             hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
                 .pool_timer(hyper_util::rt::TokioTimer::new())

@@ -170,6 +170,28 @@ async fn the_layer_goes_around_a_client_of_reqwest() {
     assert_client::<_, ResponseBody<reqwest::Body>, reqwest::Error>(&client);
 }
 
+/// What clients that tonic generates ask of their service.
+fn assert_grpc<S>(_: &tonic::client::Grpc<S>)
+where
+    S: tonic::client::GrpcService<tonic::body::Body, Error: Into<BoxError>> + Clone + Send + Sync,
+    S::ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
+    S::Future: Send,
+{
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_goes_around_a_channel_of_tonic() {
+    // connects when it is used, and it is not used here
+    let channel = tonic::transport::Endpoint::from_static("http://api.example.com").connect_lazy();
+    let service = ServiceBuilder::new()
+        .layer(mfa())
+        .map_request(|request: Request<ReplayBody<tonic::body::Body>>| {
+            request.map(tonic::body::Body::new)
+        })
+        .service(channel);
+    assert_grpc(&tonic::client::Grpc::new(service));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_service_need_not_be_send() {
     // as on a `LocalSet`

@@ -5,6 +5,8 @@
 //! handed on complete.
 
 mod factory;
+#[cfg(test)]
+mod model;
 mod peek;
 mod replay;
 mod response;

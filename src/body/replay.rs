@@ -46,6 +46,9 @@ struct Attempt<B> {
     /// Bytes sent.
     sent: u64,
     started: bool,
+    /// It has sent everything. Remembered here, since a source that is made again no longer knows.
+    whole: bool,
+    /// It is whole, or it has failed.
     ended: bool,
 }
 
@@ -139,6 +142,7 @@ impl<B> Attempt<B> {
             position: 0,
             sent: 0,
             started: false,
+            whole: false,
             ended: false,
         }
     }
@@ -160,7 +164,9 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 self.position += 1;
                 self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.ended = frame.is_trailers();
+                self.whole =
+                    frame.is_trailers() || self.tape.is_end_stream(self.number, self.position);
+                self.ended = self.whole;
             }
             Poll::Ready(Some(Err(_)) | None) => self.ended = true,
         }
@@ -169,7 +175,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         // the first attempt had not ended before it was polled, or there would be no tape; so neither has a retry
-        self.started && self.tape.is_end_stream(self.number, self.position)
+        self.whole || (self.started && self.tape.is_end_stream(self.number, self.position))
     }
 
     fn size_hint(&self) -> SizeHint {

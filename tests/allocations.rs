@@ -1,0 +1,474 @@
+//! What the layer allocates over the bare service. A request that needs no step-up costs the clone of its head and, if it has a
+//! body, the tape (design, rule 1).
+//!
+//! A test binary of its own, since its allocator counts. Every figure is the difference to the bare service with the same
+//! request, in steady state.
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::hint::black_box;
+use std::ops::Sub;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tower_layer::Layer;
+use tower_mfa::body::BodyFactory;
+use tower_mfa::dialect::{self, Detection, Dialect, Remedy, ResponseHead};
+use tower_mfa::{Auth0, Code, Demand, MfaLayer, NoStepUp, StepUpError, code_fn};
+use tower_service::Service;
+
+// ===== the allocator =====
+
+struct Counting;
+
+/// What a thread has allocated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    allocations: usize,
+    bytes: usize,
+}
+
+thread_local! {
+    static COUNT: Cell<Count> = const { Cell::new(Count { allocations: 0, bytes: 0 }) };
+}
+
+fn count(bytes: usize) {
+    // while a thread ends there is nothing to count
+    let _ = COUNT.try_with(|count| {
+        let Count {
+            allocations,
+            bytes: before,
+        } = count.get();
+        count.set(Count {
+            allocations: allocations + 1,
+            bytes: before + bytes,
+        });
+    });
+}
+
+// SAFETY: hands everything on to the system's allocator, and counts in a cell that never allocates
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+impl Sub for Count {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            allocations: self.allocations - other.allocations,
+            bytes: self.bytes - other.bytes,
+        }
+    }
+}
+
+/// What a function allocates; what it gives is dropped afterwards.
+fn counted<T>(function: impl FnOnce() -> T) -> Count {
+    let before = COUNT.get();
+    let result = black_box(function());
+    let after = COUNT.get();
+    drop(result);
+    after - before
+}
+
+// ===== the services =====
+
+/// A body of a few frames, of known size.
+#[derive(Clone, Debug)]
+struct Frames(VecDeque<Bytes>);
+
+impl Frames {
+    fn new(frames: impl IntoIterator<Item = Bytes>) -> Self {
+        Self(frames.into_iter().collect())
+    }
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|data| data.len() as u64).sum())
+    }
+}
+
+/// Reads a body to its end, and drops its frames as they come.
+fn drain<B: Body<Data = Bytes>>(body: B) -> usize {
+    let mut body = pin!(body);
+    let mut bytes = 0;
+    while !body.is_end_stream() {
+        match body
+            .as_mut()
+            .poll_frame(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(Some(Ok(frame))) => bytes += frame.data_ref().map_or(0, Bytes::len),
+            Poll::Ready(None) => break,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {
+                panic!("this body neither fails nor waits")
+            }
+        }
+    }
+    bytes
+}
+
+/// Reads the request's body and answers at once.
+#[derive(Clone)]
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: &'static str,
+}
+
+impl<B: Body<Data = Bytes>> Service<Request<B>> for Answer {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        black_box(drain(body));
+        drop(head);
+        let mut response = Response::new(Full::from(self.body));
+        *response.status_mut() = self.status;
+        let content_type = HeaderValue::from_static(self.content_type);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        ready(Ok(response))
+    }
+}
+
+const OK: Answer = Answer {
+    status: StatusCode::OK,
+    content_type: "application/json",
+    body: r#"{"id":1}"#,
+};
+const FORBIDDEN: Answer = Answer {
+    status: StatusCode::FORBIDDEN,
+    content_type: "application/json",
+    body: r#"{"error":"forbidden"}"#,
+};
+
+/// What a call allocates, from the request to the end of the response's body.
+fn cost<S, B>(service: &mut S, request: impl Fn() -> Request<Frames>) -> Count
+where
+    S: Service<Request<Frames>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes>,
+{
+    let mut call = || {
+        let request = request();
+        counted(|| {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(service.poll_ready(&mut context).is_ready());
+            let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut context) else {
+                panic!("this service answers at once");
+            };
+            drain(response.into_body())
+        })
+    };
+    call();
+    let steady = call();
+    assert_eq!(steady, call(), "no steady state");
+    steady
+}
+
+fn mfa() -> MfaLayer {
+    let codes = code_fn(|_challenge| async { Ok(Code::new("123456")) });
+    MfaLayer::new(
+        Auth0::new("https://tenant.example.com/", "example-client").unwrap(),
+        codes,
+    )
+    .trust_origin("https://api.example.com")
+    .unwrap()
+}
+
+/// What the layer adds.
+fn added(layer: &MfaLayer, answer: &Answer, request: impl Fn() -> Request<Frames>) -> Count {
+    let bare = cost(&mut answer.clone(), &request);
+    cost(&mut layer.layer(answer.clone()), &request) - bare
+}
+
+/// What the clone of a request's head allocates.
+fn head(request: impl Fn() -> Request<Frames>) -> Count {
+    let (head, _body) = request().into_parts();
+    counted(|| head.clone())
+}
+
+const NOTHING: Count = Count {
+    allocations: 0,
+    bytes: 0,
+};
+
+// ===== the requests =====
+
+const NAMES: [&str; 5] = [
+    "accept",
+    "accept-language",
+    "content-type",
+    "user-agent",
+    "x-request-id",
+];
+
+/// A request as a client makes it, from strings: six headers, among them a bearer token of 1 KiB.
+fn post(frames: impl IntoIterator<Item = Bytes>) -> Request<Frames> {
+    let bearer = format!("Bearer {}", "x".repeat(1024));
+    let mut request = Request::post("https://api.example.com/transfers?draft=false")
+        .header("authorization", bearer.as_str());
+    for name in NAMES {
+        request = request.header(name, "a value of usual length");
+    }
+    request.body(Frames::new(frames)).unwrap()
+}
+
+fn get() -> Request<Frames> {
+    post([])
+}
+
+/// The same as a server gets it: every value is a part of the buffer that was read from the connection.
+fn received() -> Request<Frames> {
+    let buffer = Bytes::from(vec![b'x'; 2048]);
+    let mut request = get();
+    for (at, value) in request.headers_mut().values_mut().enumerate() {
+        let part = buffer.slice(at * 100..at * 100 + 100);
+        *value = HeaderValue::from_maybe_shared(part).unwrap();
+    }
+    request
+}
+
+/// Memory as a `Vec` gives it, which was never shared before.
+fn chunk(size: usize) -> Bytes {
+    Bytes::from(vec![b'x'; size])
+}
+
+// ===== what a request costs that needs no step-up =====
+
+/// The clone of the head and nothing else. Those allocations are, in `http` 1 and `bytes` 1:
+/// * two for the map: its indices, and its entries (104 bytes for each header);
+/// * one of 24 bytes for each value that was never shared before. `Bytes` that own their memory alone begin to count their
+///   owners when they are cloned for the first time. No value is copied, however long the token is. The name `x-request-id` is
+///   such `Bytes` too, since `http` does not know it.
+///
+/// Method, version and URI cost nothing here: the parts of a URI are shared from its parsing on.
+#[test]
+fn a_request_without_a_body_costs_the_clone_of_its_head() {
+    let added = added(&mfa(), &OK, get);
+    assert_eq!(added, head(get));
+    assert_eq!(added.allocations, 2 + 6 + 1);
+    assert!(added.bytes < 1024, "the token was copied: {added:?}");
+
+    let headers = get().into_parts().0.headers;
+    assert_eq!(added, counted(|| headers.clone()));
+}
+
+/// Two: the two tables of the header map. (And the name that `http` does not know.)
+#[test]
+fn a_request_that_a_server_received_costs_less_since_its_values_are_shared() {
+    let added = added(&mfa(), &OK, received);
+    assert_eq!(added, head(received));
+    assert_eq!(added.allocations, 2 + 1);
+}
+
+/// Three for the first extension (the map behind its pointer, its table, the box of the value) and one more for each other, as
+/// long as the table has room; and what the values' own clones cost.
+#[test]
+fn extensions_cost_their_own_clones() {
+    let one = || {
+        let mut request = get();
+        request.extensions_mut().insert(7_u32);
+        request
+    };
+    let two = || {
+        let mut request = one();
+        request.extensions_mut().insert("a str");
+        request
+    };
+    let bare = head(get).allocations;
+    for (request, allocations) in [
+        (&one as &dyn Fn() -> Request<Frames>, bare + 3),
+        (&two, bare + 4),
+    ] {
+        let added = added(&mfa(), &OK, request);
+        assert_eq!(added, head(request));
+        assert_eq!(added.allocations, allocations);
+    }
+}
+
+/// The head, and two: the tape that the attempt and the layer share, and its list of frames, which begins with room for four.
+/// A frame that was never shared before costs 24 bytes, as a header's value does.
+#[test]
+fn a_small_body_costs_the_tape_and_its_list_of_frames() {
+    let shared = || post([Bytes::from_static(b"ten euros")]);
+    let added_shared = added(&mfa(), &OK, shared);
+    assert_eq!(added_shared.allocations, head(shared).allocations + 2);
+
+    let owned = || post([chunk(9)]);
+    let added_owned = added(&mfa(), &OK, owned) - added_shared;
+    assert_eq!(
+        added_owned,
+        Count {
+            allocations: 1,
+            bytes: 24
+        }
+    );
+}
+
+/// The head, the tape, its list, and 24 bytes for each frame; the list need not grow for four.
+#[test]
+fn a_body_of_64_kib_in_four_frames_costs_no_copy() {
+    let request = || post([(); 4].map(|()| chunk(16 * 1024)));
+    let added = added(&mfa(), &OK, request);
+    assert_eq!(added.allocations, head(request).allocations + 2 + 4);
+    assert!(added.bytes < 2048, "a body was copied: {added:?}");
+}
+
+/// Beyond the four, one for each doubling of the list.
+#[test]
+fn a_body_of_1_mib_costs_no_copy_where_it_may_be_remembered() {
+    let request = || post([(); 64].map(|()| chunk(16 * 1024)));
+    let added = added(&mfa().max_replay_bytes(1024 * 1024), &OK, request);
+    assert_eq!(added.allocations, head(request).allocations + 2 + 64 + 4);
+    assert!(added.bytes < 16 * 1024, "a body was copied: {added:?}");
+}
+
+/// A body that says that it is too long is not taped.
+#[test]
+fn a_body_that_is_too_long_costs_nothing_but_the_head() {
+    let request = || post([(); 64].map(|()| chunk(16 * 1024)));
+    assert_eq!(added(&mfa(), &OK, request), head(request));
+}
+
+/// One, over the head: the tape. There is no list, and no frame is shared.
+#[test]
+fn a_body_with_a_factory_costs_the_tape() {
+    let frames = || Frames::new([(); 64].map(|()| chunk(16 * 1024)));
+    let request = || {
+        let mut request = post([]);
+        *request.body_mut() = frames();
+        request.extensions_mut().insert(BodyFactory::new(frames));
+        request
+    };
+    let added = added(&mfa(), &OK, request);
+    assert_eq!(added.allocations, head(request).allocations + 1);
+    assert!(added.bytes < 2048, "a body was copied: {added:?}");
+}
+
+#[test]
+fn a_request_that_opted_out_costs_nothing() {
+    for body in [0, 9, 1024 * 1024] {
+        let request = || {
+            let mut request = post((body > 0).then(|| chunk(body)));
+            request.extensions_mut().insert(NoStepUp);
+            request
+        };
+        assert_eq!(added(&mfa(), &OK, request), NOTHING);
+    }
+}
+
+// ===== what a response costs =====
+
+/// Every status that is not one of the configured ones, whatever its body: nothing over the request.
+#[test]
+fn a_response_that_cannot_be_a_demand_costs_nothing() {
+    for status in [200, 201, 204, 302, 404, 500] {
+        let answer = Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            ..OK
+        };
+        assert_eq!(added(&mfa(), &answer, get), head(get), "{status}");
+    }
+}
+
+/// Looks at bodies, finds no demand, and allocates nothing for that.
+struct Frugal;
+
+impl Dialect for Frugal {
+    fn name(&self) -> &'static str {
+        "frugal"
+    }
+
+    fn detect(&self, _response: ResponseHead<'_>) -> Detection {
+        Detection::Body
+    }
+
+    fn detect_body(&self, _response: ResponseHead<'_>, body: &[u8]) -> Option<Demand> {
+        assert_eq!(body, FORBIDDEN.body.as_bytes());
+        None
+    }
+
+    async fn resolve(
+        &self,
+        _demand: Demand,
+        _context: dialect::Context,
+    ) -> Result<Remedy, StepUpError> {
+        panic!("there is no demand")
+    }
+}
+
+/// Three: the body, pinned; the state in which it is read, boxed; the list of its frames. A body in one frame is shown to the
+/// dialect as it is.
+#[test]
+fn a_403_that_is_peeked_and_no_demand_costs_three() {
+    let codes = code_fn(|_challenge| async { Ok(Code::new("123456")) });
+    let added = added(&MfaLayer::new(Frugal, codes), &FORBIDDEN, get);
+    assert_eq!(added.allocations, head(get).allocations + 3);
+}
+
+/// And what it takes to parse the JSON: here three more, the two strings and the map.
+#[test]
+fn a_403_that_auth0_finds_to_be_no_demand_costs_its_parsing_too() {
+    let added = added(&mfa(), &FORBIDDEN, get);
+    assert_eq!(added.allocations, head(get).allocations + 3 + 3);
+}
+
+/// A 403 that is no JSON is not peeked.
+#[test]
+fn a_403_that_is_no_json_costs_nothing() {
+    let answer = Answer {
+        content_type: "text/html",
+        ..FORBIDDEN
+    };
+    assert_eq!(added(&mfa(), &answer, get), head(get));
+}
