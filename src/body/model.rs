@@ -1100,7 +1100,7 @@ fn a_source_may_be_taken_over_while_another_thread_reads_it() {
         0_usize..40,
     );
     let mut runner = TestRunner::deterministic();
-    for _ in 0..3000 {
+    for _ in 0..1000 {
         let round = rounds.new_tree(&mut runner).unwrap().current();
         let (script, limit, with_factory, layer, after) = round;
         race(&script, limit, with_factory, layer, after);
