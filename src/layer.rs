@@ -199,7 +199,7 @@ impl MfaLayer {
     /// Sets the statuses that may carry a demand.
     ///
     /// Defaults to 400, 401, 403 and 428, where demands have been seen. Responses of all other statuses pass at the cost of this
-    /// comparison.
+    /// comparison; so do those of gRPC servers, which answer 200 with a `grpc-status`.
     #[must_use]
     pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.edit(|config| config.statuses = statuses.into_iter().collect())

@@ -36,6 +36,35 @@ pub struct NoStepUp;
 /// It gives the inner service a [`ReplayBody`] and the caller a [`ResponseBody`]. The error is the inner service's: an
 /// `Infallible` one stays so. See the [crate's front page](crate) for what happens when a step-up fails.
 ///
+/// A client with a body or with request types of its own gets an adapter between it and the layer. Around axum, and around
+/// tonic's channel, that is `map_request(|request| request.map(Body::new))`; around reqwest:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Layer, service_fn};
+/// use tower_mfa::{Auth0, Code, MfaLayer, body::ReplayBody, code_fn};
+///
+/// # fn main() -> Result<(), tower_mfa::BoxError> {
+/// # let mfa = MfaLayer::new(
+/// #     Auth0::new("https://tenant.example.com/", "example-client")?,
+/// #     code_fn(|_challenge| async { Ok(Code::new("123456")) }),
+/// # );
+/// let reqwest = reqwest::Client::new();
+/// let client = mfa.layer(service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+///     let reqwest = reqwest.clone();
+///     async move {
+///         let request = request.map(reqwest::Body::wrap).try_into()?;
+///         reqwest.execute(request).await.map(Response::from)
+///     }
+/// }));
+/// # fn is_a_client<S: tower::Service<Request<Full<Bytes>>, Error = reqwest::Error>>(_: S) {}
+/// # is_a_client(client);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Dropping the response future drops the attempt, and the step-up if one is under way: the code provider's future is dropped,
