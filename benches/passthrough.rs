@@ -9,6 +9,7 @@
 use std::convert::Infallible;
 use std::future::Ready;
 use std::hint::black_box;
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -17,7 +18,11 @@ use http_body_util::{BodyExt, Full};
 use tower::retry::{Policy, RetryLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::follow_redirect::FollowRedirectLayer;
-use tower_mfa::{Auth0, Code, MfaLayer, NoStepUp, code_fn};
+use tower_mfa::body::ReplayBody;
+use tower_mfa::dialect::{Context, Detection, Dialect, Remedy, ResponseHead};
+use tower_mfa::{
+    AccessToken, Auth0, Code, Demand, MfaLayer, NoStepUp, StepUpError, TokenSet, code_fn,
+};
 
 type Body = Full<Bytes>;
 
@@ -88,6 +93,55 @@ where
     }
 }
 
+/// Takes every refusal for a demand, and meets it at once.
+struct AtOnce;
+
+impl Dialect for AtOnce {
+    fn name(&self) -> &'static str {
+        "at once"
+    }
+
+    fn detect(&self, _response: ResponseHead<'_>) -> Detection {
+        Detection::Demand(Demand::new())
+    }
+
+    async fn resolve(&self, _demand: Demand, context: Context) -> Result<Remedy, StepUpError> {
+        let end = context.now() + Duration::from_secs(86_400);
+        let token = AccessToken::new(format!("test-{}", "y".repeat(1000)), Some(end));
+        Ok(Remedy::bearer(TokenSet::new(token)))
+    }
+}
+
+/// A layer that remembers elevations, the one of the measured request and a thousand others.
+fn remembering() -> MfaLayer {
+    let mfa = MfaLayer::new(
+        AtOnce,
+        code_fn(|_challenge| async { Ok(Code::new("123456")) }),
+    )
+    .trust_origin("https://api.example.com")
+    .expect("an origin");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    for number in 0..=1000 {
+        let mut request = request(1, b"");
+        if number > 0 {
+            let other = format!("Bearer test-{number:0>1000}")
+                .parse()
+                .expect("a value");
+            request.headers_mut().insert("authorization", other);
+        }
+        let refuse = service_fn(|_request: Request<ReplayBody<Body>>| async {
+            let mut response = Response::new(Body::default());
+            *response.status_mut() = http::StatusCode::FORBIDDEN;
+            Ok::<_, Infallible>(response)
+        });
+        let _ = runtime.block_on(mfa.layer(refuse).oneshot(request));
+    }
+    mfa
+}
+
 fn passthrough(criterion: &mut Criterion) {
     let mfa = MfaLayer::new(
         Auth0::new("https://tenant.example.com/", "example-client").expect("an issuer"),
@@ -103,6 +157,11 @@ fn passthrough(criterion: &mut Criterion) {
                 request.extensions_mut().insert(NoStepUp);
                 request
             }),
+    );
+    measure(
+        criterion,
+        "tower-mfa, remembered",
+        &remembering().layer(service_fn(answer)),
     );
     measure(
         criterion,

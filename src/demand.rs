@@ -127,6 +127,11 @@ impl Requirement {
         self.json.as_deref()
     }
 
+    /// As text that no other requirement has.
+    pub(crate) fn to_key(&self) -> String {
+        format!("{self:?}")
+    }
+
     /// Whether the user has nothing to be challenged with and has to enroll first.
     #[must_use]
     pub fn is_enrollment_only(&self) -> bool {

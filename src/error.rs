@@ -52,8 +52,11 @@ pub(crate) enum Kind {
     Expired,
     MissingHandle,
     NotInteractive,
+    NotAccepted,
     NotReplayable,
     Other,
+    Overloaded,
+    Panicked,
     Protocol,
     Provider,
     RateLimited(Option<Duration>),
@@ -135,8 +138,11 @@ impl StepUpError {
             Kind::Expired => "expired",
             Kind::MissingHandle => "missing_handle",
             Kind::NotInteractive => "not_interactive",
+            Kind::NotAccepted => "not_accepted",
             Kind::NotReplayable => "not_replayable",
             Kind::Other => "other",
+            Kind::Overloaded => "overloaded",
+            Kind::Panicked => "panicked",
             Kind::Protocol => "protocol",
             Kind::Provider => "provider",
             Kind::RateLimited(_) => "rate_limited",
@@ -201,7 +207,25 @@ impl StepUpError {
         self.inner.kind == Kind::SubjectMismatch
     }
 
-    /// Whether the authorization server limits the rate of challenges or codes; see [`retry_after`](Self::retry_after).
+    /// Whether [`accept`](crate::MfaLayer::accept) refused the new token. It was thrown away.
+    #[must_use]
+    pub fn is_not_accepted(&self) -> bool {
+        self.inner.kind == Kind::NotAccepted
+    }
+
+    /// Whether as many step-ups were under way as [`max_step_ups`](crate::MfaLayer::max_step_ups) allows.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.inner.kind == Kind::Overloaded
+    }
+
+    /// Whether the code provider or the dialect panicked.
+    #[must_use]
+    pub fn is_panicked(&self) -> bool {
+        self.inner.kind == Kind::Panicked
+    }
+
+    /// Whether the authorization server, or [`prompt_limit`](crate::MfaLayer::prompt_limit), limits the rate of challenges or codes; see [`retry_after`](Self::retry_after).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         matches!(self.inner.kind, Kind::RateLimited(_))

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response, response};
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -16,9 +18,12 @@ use crate::demand::Demand;
 use crate::dialect::{Detection, ResponseHead};
 use crate::error::{BoxError, Kind, StepUpError};
 use crate::event::SteppedUp;
+use crate::flight::{Joined, Landed};
+use crate::met::{Met, Outcome, is_another_users, subject_mismatch};
+use crate::principal::Principal;
 use crate::request::RequestHead;
 use crate::service::Checkpoint;
-use crate::step_up::{Met, Outcome, RetryHeaders, SteppingUp, report, step_up};
+use crate::step_up::{Asked, report, step_up};
 
 pin_project! {
     /// The response future of [`Mfa`](crate::Mfa).
@@ -76,14 +81,14 @@ struct Peeking<S, B, R: Body> {
 struct Waiting<S, B, R: Body, E> {
     checkpoint: Checkpoint<S, B>,
     refusal: Refusal<R, E>,
-    step_up: SteppingUp,
+    step_up: Joined,
 }
 
 struct Retry<S, B> {
     checkpoint: Checkpoint<S, B>,
     body: ReplayBody<B>,
-    headers: RetryHeaders,
-    stepped_up: SteppedUp,
+    /// What a step-up brought; without it the request goes out as it came, after an elevated token was refused.
+    met: Option<Arc<Met>>,
 }
 
 /// What the caller gets if there is no retry.
@@ -94,6 +99,10 @@ enum Refusal<R: Body, E> {
 
 type Answer<R, E> = Result<Response<ResponseBody<R>>, E>;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, after a refusal; a box would cost more"
+)]
 enum Step<S, B, R>
 where
     S: Service<Request<ReplayBody<B>>>,
@@ -135,16 +144,20 @@ where
         let mut state = self.project().state;
         loop {
             let step = match state.as_mut().project() {
-                StateProj::Passed { future } => Step::Answer(stream(ready!(future.poll(cx)))),
+                StateProj::Passed { future } => {
+                    let answer = stream(ready!(future.poll(cx)));
+                    state.set(State::Done);
+                    return Poll::Ready(answer);
+                }
                 StateProj::Attempt { future, checkpoint } => {
                     let result = ready!(future.poll(cx));
-                    if may_be_demand(&result, checkpoint) {
-                        match state.as_mut().project_replace(State::Done) {
-                            StateOwned::Attempt { checkpoint, .. } => checkpoint.inspect(result),
-                            _ => continue,
-                        }
-                    } else {
-                        Step::Answer(stream(result))
+                    if !may_be_demand(&result, checkpoint) {
+                        state.set(State::Done);
+                        return Poll::Ready(stream(result));
+                    }
+                    match state.as_mut().project_replace(State::Done) {
+                        StateOwned::Attempt { checkpoint, .. } => checkpoint.inspect(result),
+                        _ => continue,
                     }
                 }
                 StateProj::Peek { peeking } => {
@@ -155,7 +168,7 @@ where
                     }
                 }
                 StateProj::StepUp { waiting } => {
-                    let result = ready!(waiting.step_up.as_mut().poll(cx));
+                    let result = ready!(waiting.step_up.poll_unpin(cx));
                     match state.as_mut().project_replace(State::Done) {
                         StateOwned::StepUp { waiting } => waiting.decide(result),
                         _ => continue,
@@ -203,17 +216,27 @@ fn may_be_demand<R, E, S, B>(
     checkpoint: &Checkpoint<S, B>,
 ) -> bool {
     match result {
-        Ok(response) => checkpoint.config.statuses.contains(&response.status()),
+        Ok(response) => {
+            let status = response.status();
+            checkpoint.config.statuses.contains(&status)
+                || checkpoint.elevated.is_some() && is_refusal(status)
+        }
         Err(_) => true,
     }
 }
 
+/// Whether a server says that a token is not good enough, for whatever reason.
+fn is_refusal(status: StatusCode) -> bool {
+    status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN
+}
+
 impl<S, B> Checkpoint<S, B> {
     /// Looks at the answer to the first attempt.
-    fn inspect<R>(self, result: Result<Response<R>, S::Error>) -> Step<S, B, R>
+    fn inspect<R>(mut self, result: Result<Response<R>, S::Error>) -> Step<S, B, R>
     where
         S: Service<Request<ReplayBody<B>>>,
         S::Error: 'static,
+        B: Body,
         R: Body,
     {
         let response = match result {
@@ -225,6 +248,17 @@ impl<S, B> Checkpoint<S, B> {
                 };
             }
         };
+        if is_refusal(response.status())
+            && let Some(body) = self.fall_back()
+        {
+            return Step::Next(State::Ready {
+                retry: Box::new(Retry {
+                    checkpoint: self,
+                    body,
+                    met: None,
+                }),
+            });
+        }
         let head = ResponseHead::new(response.status(), response.headers());
         let demand = match self.config.dialect.detect(head) {
             Detection::Demand(demand) => {
@@ -252,10 +286,34 @@ impl<S, B> Checkpoint<S, B> {
         })
     }
 
+    /// After an elevated token was refused: forgets it, and gives the body of another attempt with the request's own credentials. The
+    /// elevated token may be weaker in other ways, or have been revoked.
+    fn fall_back(&mut self) -> Option<ReplayBody<B>>
+    where
+        B: Body,
+    {
+        self.forget_elevated()?;
+        let config = &self.config;
+        config.may_retry(&self.request_head()).then_some(())?;
+        self.replay.take_over()
+    }
+
+    /// Forgets the elevated token that the attempt carried, if it carried one.
+    fn forget_elevated(&mut self) -> Option<()> {
+        let elevated = self.elevated.take()?;
+        if let Some(principal) = self.config.principal_id(&self.head) {
+            self.config.elevations.remove(&principal, &elevated);
+        }
+        self.refused = Some(elevated);
+        Some(())
+    }
+
     /// Why there is no use in a step-up.
     fn obstacle(&self, request: &RequestHead) -> Option<StepUpError> {
         let config = &self.config;
-        let is_token_request = config.dialect.is_token_request(request);
+        let is_token_request = config
+            .dialect
+            .is_token_request(request.method(), request.uri());
         if !is_token_request && !config.trusts(request.uri()) {
             return Some(StepUpError::new(
                 Kind::UntrustedOrigin,
@@ -278,26 +336,49 @@ impl<S, B> Checkpoint<S, B> {
     }
 
     /// Starts the step-up, if there is any use in it.
-    fn begin<R>(self, demand: Demand, refusal: Refusal<R, S::Error>) -> Step<S, B, R>
+    fn begin<R>(mut self, demand: Demand, refusal: Refusal<R, S::Error>) -> Step<S, B, R>
     where
         S: Service<Request<ReplayBody<B>>>,
         R: Body,
     {
+        self.forget_elevated();
         let request = self.request_head();
         // first, so that what is possible now stays possible until the retry
         self.replay.pause();
-        if let Some(error) = self.obstacle(&request) {
-            self.replay.resume();
-            report(&self.config, &request, &error);
-            return Step::Answer(refusal.give_back(error));
-        }
-        Step::Next(State::StepUp {
-            waiting: Box::new(Waiting {
-                step_up: step_up(self.config.clone(), demand, request),
-                checkpoint: self,
-                refusal,
+        let started = match self.obstacle(&request) {
+            Some(error) => Err(error),
+            None => {
+                let is_nobodys = self
+                    .config
+                    .dialect
+                    .is_token_request(request.method(), request.uri());
+                let principal = self.config.principal_id(&self.head);
+                step_up(
+                    &self.config,
+                    Asked {
+                        request: request.clone(),
+                        demand,
+                        principal: principal.filter(|_| !is_nobodys).map(Principal::new),
+                        refused: self.refused.clone(),
+                        flight: 0,
+                    },
+                )
+            }
+        };
+        match started {
+            Ok(step_up) => Step::Next(State::StepUp {
+                waiting: Box::new(Waiting {
+                    step_up,
+                    checkpoint: self,
+                    refusal,
+                }),
             }),
-        })
+            Err(error) => {
+                self.replay.resume();
+                report(&self.config, &request, &error);
+                Step::Answer(refusal.give_back(error))
+            }
+        }
     }
 }
 
@@ -338,45 +419,43 @@ where
     R: Body,
 {
     /// Goes on after the step-up: to the retry, or back to the caller.
-    fn decide(self, result: Result<Met, StepUpError>) -> Step<S, B, R> {
+    fn decide(self, result: Landed) -> Step<S, B, R> {
         let Self {
             checkpoint,
             refusal,
             ..
         } = self;
-        let result = match result {
-            Ok(Met {
-                outcome: Outcome::Retry(headers),
-                stepped_up,
-            }) => match checkpoint.replay.take_over() {
-                Some(body) => {
-                    // before the readiness of the inner service is awaited, which may depend on a free connection
-                    drop(refusal);
-                    return Step::Next(State::Ready {
-                        retry: Box::new(Retry {
-                            checkpoint,
-                            body,
-                            headers,
-                            stepped_up,
-                        }),
-                    });
+        let limit = checkpoint.config.max_replay_bytes;
+        let answered = match result {
+            // the step-up may have been another request's, with another token
+            Ok(met) if is_another_users(&checkpoint.head.headers, &met) => Err(subject_mismatch()),
+            Ok(met) => match &met.outcome {
+                Outcome::Answer(response) => {
+                    let mut response = response.clone().map(ResponseBody::whole);
+                    response.extensions_mut().insert(met.stepped_up.clone());
+                    Ok(response)
                 }
-                None => Err(not_replayable(checkpoint.config.max_replay_bytes)),
+                Outcome::Token(_) | Outcome::Headers(_) => match checkpoint.replay.take_over() {
+                    Some(body) => {
+                        // before the readiness of the inner service is awaited, which may depend on a free connection
+                        drop(refusal);
+                        return Step::Next(State::Ready {
+                            retry: Box::new(Retry {
+                                checkpoint,
+                                body,
+                                met: Some(met),
+                            }),
+                        });
+                    }
+                    None => Err(not_replayable(limit)),
+                },
             },
-            Ok(Met {
-                outcome: Outcome::Answer(response),
-                stepped_up,
-            }) => Ok((response, stepped_up)),
             Err(error) => Err(error),
         };
         // nothing is sent again: let the first attempt go on
         checkpoint.replay.resume();
-        Step::Answer(match result {
-            Ok((response, stepped_up)) => {
-                let mut response = response.map(ResponseBody::whole);
-                response.extensions_mut().insert(stepped_up);
-                Ok(response)
-            }
+        Step::Answer(match answered {
+            Ok(response) => Ok(response),
             Err(error) => refusal.give_back(error),
         })
     }
@@ -386,17 +465,29 @@ impl<S, B> Retry<S, B>
 where
     S: Service<Request<ReplayBody<B>>>,
 {
-    /// Sends the same request again, with the remedy on its head.
+    /// Sends the same request again.
     fn send<R: Body>(self) -> Step<S, B, R> {
+        let Self {
+            mut checkpoint,
+            body,
+            met,
+        } = self;
+        let Some(met) = met else {
+            let head = checkpoint.head.clone();
+            return Step::Next(State::Attempt {
+                future: checkpoint.service.call(Request::from_parts(head, body)),
+                checkpoint,
+            });
+        };
         let Checkpoint {
             mut head,
             mut service,
             ..
-        } = self.checkpoint;
-        self.headers.apply(&mut head.headers);
+        } = checkpoint;
+        met.apply(&mut head.headers);
         Step::Next(State::Retry {
-            future: service.call(Request::from_parts(head, self.body)),
-            stepped_up: Some(self.stepped_up),
+            future: service.call(Request::from_parts(head, body)),
+            stepped_up: Some(met.stepped_up.clone()),
         })
     }
 }

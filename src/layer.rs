@@ -1,22 +1,34 @@
 //! [`MfaLayer`]: every setting, with its default and the reason for it.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, StatusCode, request};
 use tower_layer::Layer;
 
 use crate::code::{CodeProvider, ErasedCodeProvider};
+use crate::cooperation;
 use crate::demand::Demand;
 use crate::dialect::{Dialect, ErasedDialect};
-use crate::error::ConfigError;
+use crate::elevation::Elevations;
+use crate::error::{BoxError, ConfigError};
 use crate::event::Event;
-use crate::origin::Origin;
+use crate::flight::Flights;
+use crate::origin::{Origin, Trusted};
+use crate::principal::Principal;
+use crate::prompt_limit::PromptLimit;
 use crate::request::RequestHead;
 use crate::service::Mfa;
+use crate::store::{ErasedStore, Lease, TokenStore};
+use crate::subject::differs_by;
 use crate::time::{Clock, SystemClock};
+use crate::token::TokenSet;
+use crate::unique::unique;
 
 /// Makes any HTTP service answer "multi-factor authentication required" by itself.
 ///
@@ -42,6 +54,8 @@ pub struct MfaLayer {
 }
 
 type DetectError = Arc<dyn Fn(&dyn Any) -> Option<Demand> + Send + Sync>;
+type PrincipalOf = Arc<dyn Fn(&request::Parts) -> Option<Principal> + Send + Sync>;
+type Accept = Arc<dyn Fn(Option<&HeaderValue>, &TokenSet) -> bool + Send + Sync>;
 type RetryIf = Arc<dyn Fn(&RequestHead) -> bool + Send + Sync>;
 type OnEvent = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
@@ -57,7 +71,20 @@ pub(crate) struct Config {
     pub(crate) max_peek_bytes: usize,
     pub(crate) max_code_attempts: u32,
     pub(crate) deadline: Duration,
-    trusted_origins: Vec<Origin>,
+    pub(crate) max_step_ups: usize,
+    pub(crate) hold_off: Duration,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) elevations: Arc<Elevations>,
+    pub(crate) prompt_limit: Arc<PromptLimit>,
+    pub(crate) store: Option<Arc<dyn ErasedStore>>,
+    /// Says to a store that it is this instance which prompts. One for all its step-ups: no two of them have the same key, and one
+    /// that was dropped must not hold up the next.
+    pub(crate) lease: Lease,
+    /// Whether the store's failure was told.
+    store_is_down: Arc<AtomicBool>,
+    trusted_origins: Vec<Trusted>,
+    principal: Option<PrincipalOf>,
+    accept: Option<Accept>,
     detect_error: Option<DetectError>,
     retry_if: Option<RetryIf>,
     on_event: Option<OnEvent>,
@@ -83,7 +110,17 @@ impl MfaLayer {
                 max_peek_bytes: 16 * 1024,
                 max_code_attempts: 3,
                 deadline: Duration::from_secs(5 * 60),
+                max_step_ups: 1000,
+                hold_off: Duration::from_secs(2),
+                flights: Arc::default(),
+                elevations: Arc::new(Elevations::new(10_000)),
+                prompt_limit: Arc::new(PromptLimit::new(5, Duration::from_secs(10 * 60))),
+                store: None,
+                lease: Lease::new(unique()),
+                store_is_down: Arc::default(),
                 trusted_origins: Vec::new(),
+                principal: None,
+                accept: None,
                 detect_error: None,
                 retry_if: None,
                 on_event: None,
@@ -109,8 +146,113 @@ impl MfaLayer {
     ///
     /// If it is not an origin: no scheme, a path, a wildcard.
     pub fn trust_origin(self, origin: &str) -> Result<Self, ConfigError> {
-        let origin = Origin::parse(origin)?;
+        let origin = Trusted::parse(origin)?;
         Ok(self.edit(|config| config.trusted_origins.push(origin)))
+    }
+
+    /// Shares elevations with other instances by a store, and lets only one of them prompt at a time.
+    ///
+    /// Defaults to none: each process remembers its own. The store is asked only when a step-up is about to happen. If it fails or
+    /// takes longer than a second, the step-up goes on without it; one warning says so.
+    #[must_use]
+    pub fn store(self, store: impl TokenStore) -> Self {
+        self.edit(|config| config.store = Some(Arc::new(store)))
+    }
+
+    /// Tells for whom a request is made; see [`Principal`].
+    ///
+    /// Defaults to the value of its `authorization` header, if it has exactly one. `None` is nobody: the elevation is neither
+    /// remembered nor shared with other requests. The function is called for every request while anything is remembered: it must
+    /// be quick.
+    ///
+    /// ```
+    /// # use tower_mfa::{Auth0, Code, MfaLayer, Principal, code_fn};
+    /// # fn main() -> Result<(), tower_mfa::ConfigError> {
+    /// # let mfa = MfaLayer::new(
+    /// #     Auth0::new("https://tenant.example.com/", "example-client")?,
+    /// #     code_fn(|_challenge| async { Ok(Code::new("123456")) }),
+    /// # );
+    /// let mfa = mfa.principal(|head| head.headers.get("x-session-id").map(Principal::new));
+    /// # let _ = mfa;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Whatever it gives has to be verified already: two requests of one principal use the same elevated token.
+    #[must_use]
+    pub fn principal(
+        self,
+        principal: impl Fn(&request::Parts) -> Option<Principal> + Send + Sync + 'static,
+    ) -> Self {
+        self.edit(|config| config.principal = Some(Arc::new(principal)))
+    }
+
+    /// May refuse a new token, by the `authorization` of the refused request and what was issued.
+    ///
+    /// Defaults to accepting every token; that its `sub` is the old one's, where both are JWTs, is checked in any case.
+    #[must_use]
+    pub fn accept(
+        self,
+        accept: impl Fn(Option<&HeaderValue>, &TokenSet) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.edit(|config| config.accept = Some(Arc::new(accept)))
+    }
+
+    /// Sets how many elevations this process remembers; with zero it remembers none.
+    ///
+    /// Defaults to 10,000: some 25 MB with tokens of a kilobyte. When it is full, the one that ends soonest makes room.
+    #[must_use]
+    pub fn max_remembered(self, elevations: usize) -> Self {
+        self.edit(|config| config.elevations = Arc::new(Elevations::new(elevations)))
+    }
+
+    /// Sets how many step-ups may be under way at a time; further demands go back to their callers.
+    ///
+    /// Defaults to 1000, which bounds what people who do not answer can hold.
+    #[must_use]
+    pub fn max_step_ups(self, step_ups: usize) -> Self {
+        self.edit(|config| config.max_step_ups = step_ups)
+    }
+
+    /// Sets how often one principal may be prompted within a time.
+    ///
+    /// Defaults to 5 in 10 minutes: enough for somebody who works, too little to tire anybody into approving. It holds for code
+    /// providers that [ask a person](crate::CodeProvider::is_interactive).
+    #[must_use]
+    pub fn prompt_limit(self, prompts: u32, window: Duration) -> Self {
+        self.edit(|config| config.prompt_limit = Arc::new(PromptLimit::new(prompts, window)))
+    }
+
+    /// Sets how long a principal is not prompted again for the same after a person declined or used up their attempts; who comes
+    /// within that time gets the same error.
+    ///
+    /// Defaults to 2 seconds: a client that repeats itself is held off, a person who changed their mind is not.
+    #[must_use]
+    pub fn hold_off(self, time: Duration) -> Self {
+        self.edit(|config| config.hold_off = time)
+    }
+
+    /// How many step-ups are under way.
+    #[must_use]
+    pub fn step_ups_under_way(&self) -> usize {
+        self.config.flights.len()
+    }
+
+    /// Forgets what was remembered for a principal, here and in the store: at a log-out, or when somebody's access has changed.
+    ///
+    /// The default principal of a request is `Principal::new` of its `authorization` header's value. This process forgets at
+    /// once, before the future is polled; the store when it answers. A step-up that is under way goes on for those who wait for it; what it
+    /// brings is not remembered.
+    pub fn forget(&self, principal: &Principal) -> impl Future<Output = ()> + Send + 'static {
+        // first, so that what is under way is not remembered when it ends
+        self.config.flights.forget(principal);
+        let forgotten = self.config.elevations.forget(principal);
+        let config = Arc::clone(&self.config);
+        async move {
+            for elevation in forgotten {
+                cooperation::forget(&config, &elevation).await;
+            }
+        }
     }
 
     /// Detects a demand in the service's own error, for services that answer `mfa_required` with an `Err`.
@@ -240,7 +382,59 @@ impl Config {
     /// Whether a step-up may be made on behalf of a request to this URI.
     pub(crate) fn trusts(&self, uri: &http::Uri) -> bool {
         uri.authority().is_none()
-            || Origin::of(uri).is_some_and(|origin| self.trusted_origins.contains(&origin))
+            || Origin::of(uri).is_some_and(|origin| {
+                self.trusted_origins
+                    .iter()
+                    .any(|trusted| trusted.includes(&origin))
+            })
+    }
+
+    /// The bytes of a request's principal.
+    pub(crate) fn principal_id<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, [u8]>> {
+        let Some(principal) = &self.principal else {
+            let mut values = head.headers.get_all(AUTHORIZATION).iter();
+            let value = values.next()?;
+            // an empty one is no credentials: everybody may have it
+            let is_one = !value.is_empty() && values.next().is_none();
+            return is_one.then(|| Cow::Borrowed(value.as_bytes()));
+        };
+        principal(head).map(|principal| Cow::Owned(principal.id().to_vec()))
+    }
+
+    /// The `authorization` that a request should carry in place of its own: what an earlier step-up has brought.
+    pub(crate) fn elevated(&self, head: &request::Parts) -> Option<HeaderValue> {
+        if self.elevations.is_empty() {
+            return None;
+        }
+        let principal = self.principal_id(head)?;
+        let authorization = self
+            .elevations
+            .attach(&principal, &head.uri, self.clock.now())?;
+        // by default it was got for this very `authorization`; a principal of the caller's own may have several
+        if self.principal.is_some() && differs_by(&head.headers, &authorization) {
+            return None;
+        }
+        // what asks for tokens shows the credentials of a client
+        let is_token_request = self.dialect.is_token_request(&head.method, &head.uri);
+        (!is_token_request).then_some(authorization)
+    }
+
+    pub(crate) fn accepts(&self, old: Option<&HeaderValue>, new: &TokenSet) -> bool {
+        self.accept.as_ref().is_none_or(|accept| accept(old, new))
+    }
+
+    /// Says once that the store fails, until it works again.
+    pub(crate) fn store_failed(&self, error: &BoxError) {
+        if !self.store_is_down.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                error = %error,
+                "the token store fails: elevations are not shared with other instances until it works again"
+            );
+        }
+    }
+
+    pub(crate) fn store_works(&self) {
+        self.store_is_down.store(false, Ordering::Relaxed);
     }
 
     /// Whether a request may be sent again.

@@ -6,6 +6,7 @@
 //! * [`CodeProvider`] and [`code_fn`]: where codes come from; [`Challenge`]: what is asked. Ready-made ones are in [`code`].
 //! * [`Auth0`] and the trait [`Dialect`](dialect::Dialect): what is spoken.
 //! * [`StepUpError`] and [`SteppedUp`]: what a response tells about its step-up; [`Event`] tells the same as it happens.
+//! * [`Principal`] and [`store`]: for whom elevation is remembered, and where.
 //! * [`Transport`](transport::Transport): another way to the authorization server.
 //!
 //! # Cancel safety
@@ -21,16 +22,23 @@
 pub mod body;
 mod challenge;
 pub mod code;
+mod cooperation;
 mod demand;
 pub mod dialect;
+mod elevation;
 mod error;
 mod event;
+mod flight;
 mod future;
 mod layer;
+mod met;
 mod origin;
+mod principal;
+mod prompt_limit;
 mod request;
 mod service;
 mod step_up;
+pub mod store;
 mod subject;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -38,6 +46,7 @@ pub mod testing;
 pub mod time;
 mod token;
 pub mod transport;
+mod unique;
 
 pub use challenge::{Authenticator, BindingMethod, Challenge, CodeRejection, Factor};
 pub use code::{Code, CodeError, CodeProvider, code_fn};
@@ -47,6 +56,7 @@ pub use error::{BoxError, ConfigError, StepUpError};
 pub use event::{Event, SteppedUp};
 pub use future::ResponseFuture;
 pub use layer::MfaLayer;
+pub use principal::Principal;
 pub use request::RequestHead;
 pub use service::{Mfa, NoStepUp};
 pub use token::{AccessToken, Secret, TokenSet};

@@ -41,26 +41,91 @@ impl Origin {
         Self::of(&uri).ok_or_else(|| bad("it needs http or https, and a host"))
     }
 
+    /// Whether a URI is of this origin: as [`of`](Self::of) and `==`, without an allocation.
+    pub(crate) fn is_of(&self, uri: &Uri) -> bool {
+        let Some((https, host, port)) = parts(uri) else {
+            return false;
+        };
+        self.https == https && self.port == port && self.host.eq_ignore_ascii_case(host)
+    }
+
+    /// As text that no other origin has.
+    pub(crate) fn to_text(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.host, self.port)
+    }
+
     /// The origin of a request's URI; `None` if it names no host, or a scheme that is not HTTP.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        let https = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            Some(scheme) if *scheme == Scheme::HTTP => false,
-            _ => return None,
+        let (https, host, port) = parts(uri)?;
+        Some(Self {
+            https,
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
+/// Whether it is https, the host, and the port, with the default one filled in.
+fn parts(uri: &Uri) -> Option<(bool, &str, u16)> {
+    let https = match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => true,
+        Some(scheme) if *scheme == Scheme::HTTP => false,
+        _ => return None,
+    };
+    let host = uri.host()?.trim_end_matches('.');
+    if host.is_empty() {
+        return None;
+    }
+    let authority = uri.authority()?.as_str();
+    let after_host = authority.rsplit(['@', ']']).next().unwrap_or_default();
+    let port = match after_host.split_once(':') {
+        // not a default one for a port that is none, such as 65979: who knows what a client makes of it
+        Some((_, port)) if !port.is_empty() => uri.port()?.as_u16(),
+        _ if https => 443,
+        _ => 80,
+    };
+    Some((https, host, port))
+}
+
+/// Which origins are trusted: one, or all below a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    origin: Origin,
+    /// The origin's host stands for its sub-domains, not for itself.
+    subdomains: bool,
+}
+
+impl Trusted {
+    /// What a setting names: an origin, or `https://*.example.com`.
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let Some((scheme, rest)) = text.split_once("://*.") else {
+            return Ok(Self {
+                origin: Origin::parse(text)?,
+                subdomains: false,
+            });
         };
-        let host = uri.host()?.trim_end_matches('.').to_ascii_lowercase();
-        if host.is_empty() {
-            return None;
+        let origin = Origin::parse(&format!("{scheme}://{rest}"))?;
+        if !origin.host.contains('.') || origin.host.parse::<std::net::IpAddr>().is_ok() {
+            return Err(ConfigError::new(format!(
+                "`{}` trusts too much: sub-domains are of a domain with a dot, such as https://*.example.com",
+                text.escape_debug()
+            )));
         }
-        let authority = uri.authority()?.as_str();
-        let after_host = authority.rsplit(['@', ']']).next().unwrap_or_default();
-        let port = match after_host.split_once(':') {
-            // not a default one for a port that is none, such as 65979: who knows what a client makes of it
-            Some((_, port)) if !port.is_empty() => uri.port()?.as_u16(),
-            _ if https => 443,
-            _ => 80,
-        };
-        Some(Self { https, host, port })
+        Ok(Self {
+            origin,
+            subdomains: true,
+        })
+    }
+
+    pub(crate) fn includes(&self, origin: &Origin) -> bool {
+        if !self.subdomains {
+            return self.origin == *origin;
+        }
+        let below = origin.host.strip_suffix(self.origin.host.as_str());
+        self.origin.https == origin.https
+            && self.origin.port == origin.port
+            && below.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
     }
 }
 
@@ -113,6 +178,58 @@ mod tests {
         ] {
             let error = Origin::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_of_the_uris_that_it_equals() {
+        let api = origin("https://api.example.com");
+        for (uri, is) in [
+            ("https://api.example.com/x", true),
+            ("https://API.example.com.:443/x", true),
+            ("https://api.example.com:444/x", false),
+            ("http://api.example.com/x", false),
+            ("https://apiexample.com/x", false),
+            ("/x", false),
+        ] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(api.is_of(&uri), is, "{uri}");
+            assert_eq!(
+                Origin::of(&uri).is_some_and(|other| other == api),
+                is,
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn sub_domains_are_trusted_by_an_explicit_form_only() {
+        let trusted = Trusted::parse("https://*.example.com").unwrap();
+        for (other, is) in [
+            ("https://api.example.com", true),
+            ("https://a.b.EXAMPLE.com", true),
+            ("https://example.com", false),
+            ("https://notexample.com", false),
+            ("https://api.example.com.evil.test", false),
+            ("http://api.example.com", false),
+            ("https://api.example.com:8443", false),
+        ] {
+            assert_eq!(trusted.includes(&origin(other)), is, "{other}");
+        }
+        assert!(
+            !Trusted::parse("https://example.com")
+                .unwrap()
+                .includes(&origin("https://api.example.com"))
+        );
+        for bad in [
+            "https://*.com",
+            "https://*",
+            "https://*.*.example.com",
+            "https://api.*.example.com",
+            "https://*.1.2.3.4",
+            "*.example.com",
+        ] {
+            assert!(Trusted::parse(bad).is_err(), "{bad}");
         }
     }
 

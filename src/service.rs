@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::UPGRADE;
-use http::{HeaderMap, HeaderName, Method, Request, Response, request};
+use http::header::{AUTHORIZATION, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, request};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -127,12 +127,22 @@ where
         let clone = self.inner.clone();
         let mut service = std::mem::replace(&mut self.inner, clone);
         let factory = request.extensions().get::<BodyFactory<B>>().cloned();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let (body, replay) = ReplayBody::new(body, self.config.max_replay_bytes, factory);
         let checkpoint_head = head.clone();
+        let elevated = self.config.elevated(&head);
+        if let Some(authorization) = elevated.clone() {
+            // `insert` would make room for one more header first, even where it only replaces
+            match head.headers.get_mut(AUTHORIZATION) {
+                Some(value) => *value = authorization,
+                None => _ = head.headers.insert(AUTHORIZATION, authorization),
+            }
+        }
         let future = service.call(Request::from_parts(head, body));
         let checkpoint = Checkpoint {
             head: checkpoint_head,
+            elevated,
+            refused: None,
             codes,
             replay,
             service,
@@ -176,6 +186,10 @@ fn take_code_headers(names: &[HeaderName], headers: &mut HeaderMap) -> Option<He
 /// What is kept of a request while its first attempt is under way: all that it takes to send it again.
 pub(crate) struct Checkpoint<S, B> {
     pub(crate) head: request::Parts,
+    /// The elevated token that the attempt under way carries in place of the request's own.
+    pub(crate) elevated: Option<HeaderValue>,
+    /// The elevated token that was refused.
+    pub(crate) refused: Option<HeaderValue>,
     codes: Option<HeaderMap>,
     pub(crate) replay: Replay<B>,
     pub(crate) service: S,

@@ -1,84 +1,82 @@
-//! One step-up, from the demand to the remedy: the deadline, the span, the events.
+//! One step-up, from the demand to what meets it: what is remembered, the limits, the deadline, the span, the events.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Response};
+use futures_util::FutureExt;
+use http::HeaderValue;
 use tracing::{Instrument, Span, field::Empty};
 
+use crate::cooperation::{self, Elsewhere};
 use crate::demand::Demand;
-use crate::dialect::{Context, Remedy, RemedyKind};
+use crate::dialect::Context;
+use crate::elevation::{Elevation, key};
 use crate::error::{Kind, StepUpError};
 use crate::event::{Event, SteppedUp};
+use crate::flight::{Joined, Landed, panicked};
 use crate::layer::Config;
+use crate::met::{Met, check};
+use crate::origin::Origin;
+use crate::principal::Principal;
 use crate::request::RequestHead;
-use crate::subject::differ;
-use crate::token::{AccessToken, Secret, TokenSet};
+use crate::store::StoreKey;
+use crate::subject::differs_by;
+use crate::token::Secret;
 
 /// How long the code provider may take to store a new recovery code, before the request goes on.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a step-up brought, and what to tell the caller of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Met {
-    pub(crate) outcome: Outcome,
-    pub(crate) stepped_up: SteppedUp,
+pub(crate) type SteppingUp = Pin<Box<dyn Future<Output = Landed> + Send>>;
+
+/// What has to be met, and for whom.
+pub(crate) struct Asked {
+    pub(crate) request: RequestHead,
+    pub(crate) demand: Demand,
+    /// None if it is nobody else's business: no principal, or a request for tokens.
+    pub(crate) principal: Option<Principal>,
+    /// The elevated token that was refused just now.
+    pub(crate) refused: Option<HeaderValue>,
+    /// The number of the step-up that was started for it.
+    pub(crate) flight: u64,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    /// The request is sent again, with these headers.
-    Retry(RetryHeaders),
-    /// This is the answer.
-    Answer(Response<Bytes>),
+impl Asked {
+    /// The key under which others ask for the same.
+    fn key(&self) -> Option<StoreKey> {
+        let principal = self.principal.as_ref()?;
+        let origin = Origin::of(self.request.uri());
+        Some(key(principal, origin.as_ref(), self.demand.requirement()))
+    }
+
+    /// Whether a remembered token is worth a try.
+    pub(crate) fn is_news(&self, authorization: &HeaderValue) -> bool {
+        self.refused.as_ref() != Some(authorization)
+    }
+
+    /// Whether a remembered token is another user's than the refused one: a principal of the caller's own may be several users'.
+    pub(crate) fn is_another_users(&self, authorization: &HeaderValue) -> bool {
+        differs_by(self.request.headers(), authorization)
+    }
+
+    /// Whether others are to use what this brings: nobody has forgotten the principal meanwhile.
+    pub(crate) fn is_for_others(&self, config: &Config, key: &StoreKey) -> bool {
+        config.flights.is_open(key, self.flight)
+    }
 }
 
-/// The headers that the retry has and the first attempt had not.
-#[derive(Clone, Debug)]
-pub(crate) struct RetryHeaders(HeaderMap);
-
-pub(crate) type SteppingUp = Pin<Box<dyn Future<Output = Result<Met, StepUpError>> + Send>>;
-
-/// Meets a demand.
-pub(crate) fn step_up(config: Arc<Config>, demand: Demand, request: RequestHead) -> SteppingUp {
-    let span = tracing::info_span!(
-        "mfa.step_up",
-        dialect = config.dialect.name(),
-        factor = Empty,
-        attempts = Empty,
-        outcome = Empty,
-    );
-    let asked = Arc::new(AtomicU32::new(0));
-    let job = async move {
-        config.emit(&Event::Started { request: &request });
-        let result = resolve(&config, demand, &request, &asked).await;
-        let attempts = asked.load(Ordering::Relaxed);
-        let span = Span::current();
-        span.record("attempts", attempts);
-        match &result {
-            Ok(met) => {
-                if let Some(factor) = met.stepped_up.factor() {
-                    span.record("factor", factor.as_str());
-                }
-                span.record("outcome", "stepped_up");
-                config.emit(&Event::Succeeded {
-                    request: &request,
-                    stepped_up: &met.stepped_up,
-                });
-                hand_over_recovery_code(&config, &met.stepped_up).await;
-            }
-            Err(error) => {
-                span.record("outcome", error.outcome());
-                report(&config, &request, error);
-            }
-        }
-        result
+/// Meets a demand, together with all others who ask for the same.
+pub(crate) fn step_up(config: &Arc<Config>, mut asked: Asked) -> Result<Joined, StepUpError> {
+    let key = asked.key();
+    let whose = key.zip(asked.principal.clone());
+    let start = |id| -> SteppingUp {
+        let config = Arc::clone(config);
+        asked.flight = id;
+        Box::pin(async move { meet(&config, asked, key).await })
     };
-    Box::pin(job.instrument(span))
+    config.flights.join(whose, config.max_step_ups, start)
 }
 
 /// Tells the log and the caller's hook that there will be no retry.
@@ -88,6 +86,8 @@ pub(crate) fn report(config: &Config, request: &RequestHead, error: &StepUpError
         Kind::Configuration
         | Kind::EnrollmentRequired
         | Kind::NotReplayable
+        | Kind::Overloaded
+        | Kind::Panicked
         | Kind::UnsupportedFactor
         | Kind::UntrustedOrigin => true,
         _ => false,
@@ -103,41 +103,153 @@ pub(crate) fn report(config: &Config, request: &RequestHead, error: &StepUpError
     config.emit(&Event::Failed { request, error });
 }
 
-async fn resolve(
+async fn meet(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
+    // another step-up may have ended between this one's refusal and now
+    if let Some(met) = remembered(config, &asked) {
+        return Ok(Arc::new(met));
+    }
+    if let Some(error) = key.and_then(|key| config.flights.held_off(&key)) {
+        report(config, &asked.request, &error);
+        return Err(error);
+    }
+    let span = tracing::info_span!(
+        "mfa.step_up",
+        dialect = config.dialect.name(),
+        factor = Empty,
+        attempts = Empty,
+        outcome = Empty,
+    );
+    ask(config, asked, key).instrument(span).await
+}
+
+async fn ask(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
+    let request = &asked.request;
+    config.emit(&Event::Started { request });
+    let codes = Arc::new(AtomicU32::new(0));
+    let meeting = async {
+        match (&config.store, key) {
+            (Some(store), Some(key)) => {
+                let prompt = prompt(config, &asked, &codes);
+                match cooperation::meet(store, &key, config, &asked, prompt).await {
+                    Elsewhere::Met(met) => Ok(met),
+                    Elsewhere::Here(result) => result,
+                }
+            }
+            _ => prompt(config, &asked, &codes).await,
+        }
+    };
+    let meeting = AssertUnwindSafe(meeting).catch_unwind();
+    let unfinished = match tokio::time::timeout(config.deadline, meeting).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(_)) => Err(panicked()),
+        Err(_) => Err(StepUpError::new(
+            Kind::Timeout,
+            format!(
+                "the step-up took longer than its deadline of {} s; make the request again, or set a longer one with `deadline(..)`",
+                config.deadline.as_secs_f32()
+            ),
+        )),
+    };
+    let result = match unfinished {
+        Ok(result) => result,
+        Err(error) => {
+            // it may have the lease, and others wait for that
+            if let (Some(store), Some(key)) = (&config.store, key) {
+                cooperation::give_up(store, &key, config).await;
+            }
+            Err(error)
+        }
+    };
+    let span = Span::current();
+    span.record("attempts", codes.load(Ordering::Relaxed));
+    match result {
+        Ok(met) => {
+            if let Some(factor) = met.stepped_up.factor() {
+                span.record("factor", factor.as_str());
+            }
+            span.record("outcome", "stepped_up");
+            if key.is_some_and(|key| asked.is_for_others(config, &key)) {
+                remember(config, &asked, &met);
+            }
+            config.emit(&Event::Succeeded {
+                request,
+                stepped_up: &met.stepped_up,
+            });
+            hand_over_recovery_code(config, &met.stepped_up).await;
+            Ok(Arc::new(met))
+        }
+        Err(error) => {
+            span.record("outcome", error.outcome());
+            let by_a_person = matches!(
+                error.kind(),
+                Kind::Declined | Kind::Rejected | Kind::WrongCode
+            );
+            if let Some(key) = key
+                && by_a_person
+                && config.codes.is_interactive()
+            {
+                config.flights.hold_off(key, &error, config.hold_off);
+            }
+            report(config, request, &error);
+            Err(error)
+        }
+    }
+}
+
+/// Asks the person, by the dialect.
+async fn prompt(
     config: &Config,
-    demand: Demand,
-    request: &RequestHead,
-    asked: &Arc<AtomicU32>,
+    asked: &Asked,
+    codes: &Arc<AtomicU32>,
 ) -> Result<Met, StepUpError> {
+    if let Some(principal) = &asked.principal
+        && config.codes.is_interactive()
+    {
+        config
+            .prompt_limit
+            .take(StoreKey::of_parts([principal.id()]))?;
+    }
     let context = Context::new(
         Arc::clone(&config.codes),
         Arc::clone(&config.clock),
-        request.clone(),
+        asked.request.clone(),
         config.max_code_attempts,
-        Arc::clone(asked),
+        Arc::clone(codes),
     );
-    let resolving = Arc::clone(&config.dialect).resolve(demand, context);
-    let remedy = tokio::time::timeout(config.deadline, resolving)
-        .await
-        .map_err(|_| {
-            StepUpError::new(
-                Kind::Timeout,
-                format!(
-                    "the step-up took longer than its deadline of {} s; make the request again, or set a longer one with `deadline(..)`",
-                    config.deadline.as_secs_f32()
-                ),
-            )
-        })??;
-    let met = Met::new(remedy, asked.load(Ordering::Relaxed))?;
-    if let Outcome::Retry(RetryHeaders(headers)) = &met.outcome
-        && differ(request.headers(), headers)
-    {
-        return Err(StepUpError::new(
-            Kind::SubjectMismatch,
-            "the step-up brought a token of another user than the one of the refused request; check whose `mfa_token` the service relays",
-        ));
-    }
+    let resolving = Arc::clone(&config.dialect).resolve(asked.demand.clone(), context);
+    let met = Met::new(resolving.await?, codes.load(Ordering::Relaxed))?;
+    check(config, &asked.request, &met)?;
     Ok(met)
+}
+
+fn remembered(config: &Config, asked: &Asked) -> Option<Met> {
+    let requirement = asked.demand.requirement();
+    let found = config.elevations.find(
+        asked.principal.as_ref()?,
+        asked.request.uri(),
+        requirement,
+        config.clock.now(),
+    )?;
+    let is_good =
+        asked.is_news(&found.authorization) && !asked.is_another_users(&found.authorization);
+    is_good.then(|| Met::by_token(found.authorization))
+}
+
+fn remember(config: &Config, asked: &Asked, met: &Met) {
+    let Some((authorization, expires_at)) = met.token() else {
+        return;
+    };
+    let Some(principal) = asked.principal.clone() else {
+        return;
+    };
+    config.elevations.insert(Elevation::new(
+        principal,
+        Origin::of(asked.request.uri()),
+        asked.demand.requirement().clone(),
+        authorization.clone(),
+        expires_at,
+        config.clock.now(),
+    ));
 }
 
 async fn hand_over_recovery_code(config: &Config, stepped_up: &SteppedUp) {
@@ -154,46 +266,5 @@ async fn hand_over_recovery_code(config: &Config, stepped_up: &SteppedUp) {
         Err(_) => tracing::warn!(
             "the code provider did not take the new recovery code within 10 s: take it from the response's `SteppedUp` extension, the old one is dead"
         ),
-    }
-}
-
-impl Met {
-    fn new(remedy: Remedy, attempts: u32) -> Result<Self, StepUpError> {
-        let (kind, factor, tokens) = remedy.into_parts();
-        let outcome = match kind {
-            RemedyKind::Bearer => {
-                let token = tokens.as_ref().map(TokenSet::access_token);
-                let value = token.and_then(AccessToken::to_header_value);
-                let value = value.ok_or_else(|| {
-                    StepUpError::new(
-                        Kind::Protocol,
-                        "the authorization server issued an access token that no header can carry",
-                    )
-                })?;
-                Outcome::Retry(RetryHeaders(HeaderMap::from_iter([(AUTHORIZATION, value)])))
-            }
-            RemedyKind::Headers(headers) => Outcome::Retry(RetryHeaders(headers)),
-            RemedyKind::Response(response) => Outcome::Answer(response),
-        };
-        Ok(Self {
-            outcome,
-            stepped_up: SteppedUp::new(factor, attempts, tokens),
-        })
-    }
-}
-
-impl RetryHeaders {
-    /// Puts them on the head of the retry: overwrites, never adds a second value to what was there.
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for name in self.0.keys() {
-            let mut values = self.0.get_all(name).into_iter().cloned();
-            // `insert` keeps the header's place, which removing and adding would not
-            if let Some(first) = values.next() {
-                headers.insert(name, first);
-            }
-            for value in values {
-                headers.append(name, value);
-            }
-        }
     }
 }

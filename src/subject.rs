@@ -2,25 +2,39 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
-/// Whether the bearer tokens of two requests name different users. Tokens that are no JWTs, and JWTs without a `sub`, name
-/// nobody.
+/// Whether the bearer token that a request is to carry names another user than the one that it carries. Tokens that are no JWTs,
+/// and JWTs without a `sub`, name nobody.
 ///
 /// The tokens are not verified, which is for whoever accepts them: what is read here can only refuse.
-pub(crate) fn differ(old: &HeaderMap, new: &HeaderMap) -> bool {
-    matches!((subject(old), subject(new)), (Some(old), Some(new)) if old != new)
+pub(crate) fn differs_by(old: &HeaderMap, new: &HeaderValue) -> bool {
+    let new = bearer(new).and_then(subject);
+    new.is_some_and(|new| is_another(old, &new))
 }
 
-fn subject(headers: &HeaderMap) -> Option<String> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let [_, claims, _] = token.trim().split('.').collect::<Vec<_>>()[..] else {
+/// Whether a JWT, such as an ID token, names another user than the bearer token of a request.
+pub(crate) fn differs_from(old: &HeaderMap, jwt: &str) -> bool {
+    subject(jwt).is_some_and(|new| is_another(old, &new))
+}
+
+fn is_another(old: &HeaderMap, new: &str) -> bool {
+    let old = old.get(AUTHORIZATION).and_then(bearer).and_then(subject);
+    old.is_some_and(|old| old != new)
+}
+
+fn bearer(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+fn subject(jwt: &str) -> Option<String> {
+    let [_, claims, _] = jwt.split('.').collect::<Vec<_>>()[..] else {
         return None;
     };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
     let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
     Some(claims.get("sub")?.as_str()?.to_owned())
@@ -33,6 +47,11 @@ mod tests {
     fn bearer(scheme: &str, claims: &str) -> HeaderMap {
         let token = format!("{scheme} test.{}.test", URL_SAFE_NO_PAD.encode(claims));
         HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())])
+    }
+
+    fn differ(old: &HeaderMap, new: &HeaderMap) -> bool {
+        new.get(AUTHORIZATION)
+            .is_some_and(|new| differs_by(old, new))
     }
 
     #[test]

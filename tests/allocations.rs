@@ -15,16 +15,20 @@ use std::hint::black_box;
 use std::ops::Sub;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_mfa::body::BodyFactory;
 use tower_mfa::dialect::{self, Detection, Dialect, Remedy, ResponseHead};
-use tower_mfa::{Auth0, Code, Demand, MfaLayer, NoStepUp, StepUpError, code_fn};
+use tower_mfa::{
+    AccessToken, Auth0, Code, Demand, MfaLayer, NoStepUp, StepUpError, TokenSet, code_fn,
+};
 use tower_service::Service;
 
 // ===== the allocator =====
@@ -39,10 +43,17 @@ struct Count {
 }
 
 thread_local! {
+    /// Bytes allocated and not freed.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
     static COUNT: Cell<Count> = const { Cell::new(Count { allocations: 0, bytes: 0 }) };
 }
 
+fn live(change: isize) {
+    let _ = LIVE.try_with(|live| live.set(live.get() + change));
+}
+
 fn count(bytes: usize) {
+    live(bytes as isize);
     // while a thread ends there is nothing to count
     let _ = COUNT.try_with(|count| {
         let Count {
@@ -69,11 +80,13 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        live(-(layout.size() as isize));
         count(size);
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        live(-(layout.size() as isize));
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -471,4 +484,104 @@ fn a_403_that_is_no_json_costs_nothing() {
         ..FORBIDDEN
     };
     assert_eq!(added(&mfa(), &answer, get), head(get));
+}
+
+// ===== what a remembered elevation costs =====
+
+/// Takes every 403 for a demand, and meets it with a token of 1 KiB that ends in an hour.
+struct Granting;
+
+impl Dialect for Granting {
+    fn name(&self) -> &'static str {
+        "granting"
+    }
+
+    fn detect(&self, _response: ResponseHead<'_>) -> Detection {
+        Detection::Demand(Demand::new())
+    }
+
+    async fn resolve(
+        &self,
+        _demand: Demand,
+        context: dialect::Context,
+    ) -> Result<Remedy, StepUpError> {
+        let end = context.now() + Duration::from_secs(3600);
+        let token = AccessToken::new(format!("elevated-{}", "y".repeat(1024)), Some(end));
+        Ok(Remedy::bearer(TokenSet::new(token)))
+    }
+}
+
+/// Answers 200 to elevated tokens and 403 to all others.
+#[derive(Clone)]
+struct Strict;
+
+impl<B: Body<Data = Bytes>> Service<Request<B>> for Strict {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let authorization = request.headers()["authorization"].to_str().unwrap();
+        match authorization.starts_with("Bearer elevated-") {
+            true => OK.clone().call(request),
+            false => FORBIDDEN.clone().call(request),
+        }
+    }
+}
+
+fn granting() -> MfaLayer {
+    let codes = code_fn(|_challenge| async { Ok(Code::new("123456")) });
+    MfaLayer::new(Granting, codes)
+        .trust_origin("https://api.example.com")
+        .unwrap()
+}
+
+/// Lets the layer step a request up.
+fn step_up(layer: &MfaLayer, request: Request<Frames>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let response = runtime
+        .block_on(layer.layer(Strict).oneshot(request))
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+/// The lookup compares, and the token is shared: nothing over a request for which nothing is remembered.
+#[test]
+fn a_remembered_elevation_is_looked_up_and_attached_for_nothing() {
+    let layer = granting();
+    step_up(&layer, get());
+    // a 403 would be stepped up, which takes a runtime, which is not there: the token is attached
+    let remembered = cost(&mut layer.layer(Strict), get) - cost(&mut OK.clone(), get);
+    assert_eq!(remembered, head(get));
+}
+
+/// What the documentation of `max_remembered` says, and a little less.
+#[test]
+fn a_remembered_elevation_takes_two_and_a_half_kilobytes() {
+    let layer = granting();
+    let numbered = |number: usize| {
+        let mut request = get();
+        let bearer = format!("Bearer {number:0>1024}");
+        let value = HeaderValue::try_from(bearer).unwrap();
+        request.headers_mut().insert("authorization", value);
+        request
+    };
+    // beyond the growth of the tables
+    for number in 0..100 {
+        step_up(&layer, numbered(number));
+    }
+    let before = LIVE.get();
+    for number in 100..1000 {
+        step_up(&layer, numbered(number));
+    }
+    let each = (LIVE.get() - before) / 900;
+    println!("{each} bytes for each elevation, with two tokens of 1 KiB");
+    assert!((2048..2560).contains(&each), "{each}");
 }

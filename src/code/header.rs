@@ -71,6 +71,10 @@ impl CodeProvider for HeaderCode {
             .ok_or(CodeError::NotInteractive)
     }
 
+    fn is_interactive(&self) -> bool {
+        false
+    }
+
     fn is_available(&self, request: &RequestHead) -> bool {
         [Factor::Otp, Factor::RecoveryCode]
             .into_iter()

@@ -55,6 +55,12 @@ pub trait CodeProvider: Send + Sync + 'static {
     /// [`CodeError::Declined`] and the others end the step-up at once; the caller gets the original refusal.
     fn code(&self, challenge: Challenge) -> impl Future<Output = Result<Code, CodeError>> + Send;
 
+    /// Whether a person is asked. Defaults to `true`: step-ups are then limited for each user, and not repeated for a moment after one
+    /// was declined, so that nobody is tired into approving.
+    fn is_interactive(&self) -> bool {
+        true
+    }
+
     /// Whether there is anybody to ask on behalf of this request. Defaults to `true`.
     ///
     /// Where it says no, the caller gets the refusal at once with
@@ -132,6 +138,9 @@ impl<P: CodeProvider + ?Sized> CodeProvider for std::sync::Arc<P> {
     fn code(&self, challenge: Challenge) -> impl Future<Output = Result<Code, CodeError>> + Send {
         (**self).code(challenge)
     }
+    fn is_interactive(&self) -> bool {
+        (**self).is_interactive()
+    }
     fn is_available(&self, request: &RequestHead) -> bool {
         (**self).is_available(request)
     }
@@ -207,6 +216,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// [`CodeProvider`] for a trait object: the layer has no type parameter for it.
 pub(crate) trait ErasedCodeProvider: Send + Sync {
     fn code(&self, challenge: Challenge) -> Boxed<'_, Result<Code, CodeError>>;
+    fn is_interactive(&self) -> bool;
     fn is_available(&self, request: &RequestHead) -> bool;
     fn supports(&self, factor: Factor, request: &RequestHead) -> bool;
     fn wants_to_choose(&self) -> bool;
@@ -223,6 +233,9 @@ pub(crate) trait ErasedCodeProvider: Send + Sync {
 impl<P: CodeProvider> ErasedCodeProvider for P {
     fn code(&self, challenge: Challenge) -> Boxed<'_, Result<Code, CodeError>> {
         Box::pin(CodeProvider::code(self, challenge))
+    }
+    fn is_interactive(&self) -> bool {
+        CodeProvider::is_interactive(self)
     }
     fn is_available(&self, request: &RequestHead) -> bool {
         CodeProvider::is_available(self, request)

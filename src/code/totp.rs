@@ -178,6 +178,10 @@ impl CodeProvider for TotpCode {
         }
     }
 
+    fn is_interactive(&self) -> bool {
+        false
+    }
+
     fn supports(&self, factor: Factor, _request: &RequestHead) -> bool {
         factor == Factor::Otp
     }

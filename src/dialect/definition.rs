@@ -4,12 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::demand::Demand;
 use crate::dialect::{Context, Remedy};
 use crate::error::StepUpError;
-use crate::request::RequestHead;
 
 /// How "more factors needed" is said on one family of wires, and how it is answered.
 #[diagnostic::on_unimplemented(
@@ -36,8 +35,8 @@ pub trait Dialect: Send + Sync + 'static {
     ///
     /// Then what [`resolve`](Self::resolve) gets is the answer to it ([`Remedy::response`]), and nothing is sent again; so its
     /// body need not be remembered, and its origin needs no other trust than those settings.
-    fn is_token_request(&self, request: &RequestHead) -> bool {
-        let _ = request;
+    fn is_token_request(&self, method: &Method, uri: &Uri) -> bool {
+        let _ = (method, uri);
         false
     }
 
@@ -104,7 +103,7 @@ pub(crate) trait ErasedDialect: Send + Sync {
     fn name(&self) -> &'static str;
     fn detect(&self, response: ResponseHead<'_>) -> Detection;
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand>;
-    fn is_token_request(&self, request: &RequestHead) -> bool;
+    fn is_token_request(&self, method: &Method, uri: &Uri) -> bool;
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving;
 }
 
@@ -118,8 +117,8 @@ impl<D: Dialect> ErasedDialect for D {
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand> {
         Dialect::detect_body(self, response, body)
     }
-    fn is_token_request(&self, request: &RequestHead) -> bool {
-        Dialect::is_token_request(self, request)
+    fn is_token_request(&self, method: &Method, uri: &Uri) -> bool {
+        Dialect::is_token_request(self, method, uri)
     }
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving {
         Box::pin(async move { Dialect::resolve(&*self, demand, context).await })

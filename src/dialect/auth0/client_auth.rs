@@ -213,10 +213,6 @@ impl fmt::Debug for ClientAuth {
 
 #[cfg(feature = "client")]
 mod signer {
-    use std::collections::hash_map::RandomState;
-    use std::hash::BuildHasher;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
@@ -225,13 +221,11 @@ mod signer {
     use super::AssertionClaims;
     use crate::error::{BoxError, ConfigError};
     use crate::token::Secret;
+    use crate::unique::unique;
 
     pub(super) struct Signer {
         key: EncodingKey,
         header: Header,
-        /// Makes the `jti` of this process differ from those of others; the counter makes each differ from the one before.
-        process: RandomState,
-        count: AtomicU64,
     }
 
     impl Signer {
@@ -247,12 +241,7 @@ mod signer {
                 })?;
             let mut header = Header::new(algorithm);
             header.kid = key_id.map(str::to_owned);
-            let this = Self {
-                key,
-                header,
-                process: RandomState::new(),
-                count: AtomicU64::new(0),
-            };
+            let this = Self { key, header };
             // a key that cannot sign is found now, not when somebody waits
             this.sign_bytes(b"test").map_err(|error| {
                 ConfigError::with_source(
@@ -264,18 +253,13 @@ mod signer {
         }
 
         pub(super) fn sign(&self, claims: &AssertionClaims) -> Result<Secret, BoxError> {
-            let count = self.count.fetch_add(1, Ordering::Relaxed);
             let claims = serde_json::json!({
                 "iss": claims.client_id,
                 "sub": claims.client_id,
                 "aud": claims.audience,
                 "iat": claims.issued_at,
                 "exp": claims.expires_at(),
-                "jti": format!(
-                    "{:016x}{:016x}",
-                    self.process.hash_one(count),
-                    self.process.hash_one((count, claims.issued_at))
-                ),
+                "jti": unique(),
             });
             let header = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self.header)?);
             let claims = URL_SAFE_NO_PAD.encode(claims.to_string());

@@ -31,7 +31,9 @@ pub(super) async fn resolve(
     for _ in 0..=MAX_CHAINED {
         match auth0.meet(&demand, &mut context).await {
             Ok((Granted { tokens, answer }, factor)) => {
-                let remedy = if auth0.is_token_request(context.request()) {
+                let remedy = if auth0
+                    .is_token_request(context.request().method(), context.request().uri())
+                {
                     Remedy::response(answer, tokens)
                 } else {
                     Remedy::bearer(tokens)

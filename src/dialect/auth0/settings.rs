@@ -10,7 +10,6 @@ use crate::dialect::auth0::{ClientAuth, flow, wire};
 use crate::dialect::{Context, Detection, Dialect, Remedy, ResponseHead};
 use crate::error::{ConfigError, StepUpError};
 use crate::origin::{Origin, is_loopback};
-use crate::request::RequestHead;
 use crate::transport::Transport;
 
 /// The order in which factors are taken. A one-time password costs nobody anything and works offline; an approval is next
@@ -189,13 +188,11 @@ impl Dialect for Auth0 {
         wire::demand(body)
     }
 
-    fn is_token_request(&self, request: &RequestHead) -> bool {
+    fn is_token_request(&self, method: &Method, uri: &Uri) -> bool {
         let endpoint = &self.token_endpoint;
-        let origin = Origin::of(request.uri());
-        request.method() == Method::POST
-            && origin.is_some()
-            && origin == Origin::of(endpoint)
-            && request.uri().path() == endpoint.path()
+        method == Method::POST
+            && uri.path() == endpoint.path()
+            && Origin::of(endpoint).is_some_and(|origin| origin.is_of(uri))
     }
 
     async fn resolve(&self, demand: Demand, context: Context) -> Result<Remedy, StepUpError> {
