@@ -206,6 +206,8 @@ fn early_answer(criterion: &mut Criterion) {
     let service = MfaLayer::new(AtOnce, codes)
         .trust_origin(&format!("http://{addr}"))
         .expect("an origin")
+        // each request is to be refused and stepped up, however many there are
+        .principal(|_| None)
         .layer(Client::builder(TokioExecutor::new()).build(connector));
     group.bench_function("one request through the layer, refused early", |bencher| {
         bencher.to_async(&runtime).iter(|| async {

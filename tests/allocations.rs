@@ -26,6 +26,8 @@ use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_mfa::body::BodyFactory;
 use tower_mfa::dialect::{self, Detection, Dialect, Remedy, ResponseHead};
+use tower_mfa::store::{MemoryStore, StoreKey, StoredToken, TokenStore};
+use tower_mfa::time::{Clock, SystemClock};
 use tower_mfa::{
     AccessToken, Auth0, Code, Demand, MfaLayer, NoStepUp, StepUpError, TokenSet, code_fn,
 };
@@ -584,4 +586,25 @@ fn a_remembered_elevation_takes_two_and_a_half_kilobytes() {
     let each = (LIVE.get() - before) / 900;
     println!("{each} bytes for each elevation, with two tokens of 1 KiB");
     assert!((2048..2560).contains(&each), "{each}");
+}
+
+/// What the documentation of `MemoryStore` says.
+#[test]
+fn an_entry_of_the_memory_store_takes_some_three_hundred_bytes_and_its_token() {
+    let store = MemoryStore::new(2000);
+    let put = |number: u32| {
+        let key = StoreKey::of_parts([number.to_be_bytes()]);
+        let token = format!("{number:0>1024}");
+        let token = StoredToken::new(token, SystemClock::new().now());
+        let life = Duration::from_secs(60);
+        pin!(store.put(&key, &token, life))
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    };
+    assert!((0..100).all(put));
+    let before = LIVE.get();
+    assert!((100..1000).all(put));
+    let each = (LIVE.get() - before) / 900 - 1024;
+    println!("{each} bytes for each entry, and its token");
+    assert!((150..350).contains(&each), "{each}");
 }
