@@ -37,6 +37,7 @@ mod principal;
 mod prompt_limit;
 mod request;
 mod service;
+mod step;
 mod step_up;
 pub mod store;
 mod subject;
