@@ -1,6 +1,7 @@
 //! [`Demand`] and [`Requirement`]: what was asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Extensions;
 
@@ -79,6 +80,16 @@ pub struct Requirement {
     challenge: Vec<String>,
     enroll: Vec<String>,
     json: Option<Arc<str>>,
+    /// Absent if it says nothing. Few dialects have it, and thousands of requirements may be remembered.
+    login: Option<Box<Login>>,
+}
+
+/// What another login has to be like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Login {
+    acr_values: Vec<String>,
+    max_age: Option<Duration>,
+    scope: Option<String>,
 }
 
 impl Requirement {
@@ -102,6 +113,24 @@ impl Requirement {
         self
     }
 
+    /// Sets the authentication context class references of which one suffices, the preferred one first.
+    #[must_use]
+    pub fn with_acr_values(self, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.edit_login(|login| login.acr_values = values.into_iter().map(Into::into).collect())
+    }
+
+    /// Sets how long ago the last active login may be.
+    #[must_use]
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        self.edit_login(|login| login.max_age = Some(max_age))
+    }
+
+    /// Sets the scope that is needed, space separated.
+    #[must_use]
+    pub fn with_scope(self, scope: impl Into<String>) -> Self {
+        self.edit_login(|login| login.scope = Some(scope.into()))
+    }
+
     /// Sets the JSON the requirement was read from.
     #[must_use]
     pub fn with_json(mut self, json: impl Into<Arc<str>>) -> Self {
@@ -121,10 +150,37 @@ impl Requirement {
         &self.enroll
     }
 
+    /// The authentication context class references of which one suffices, the preferred one first; empty if the demand named none.
+    #[must_use]
+    pub fn acr_values(&self) -> &[String] {
+        self.login
+            .as_ref()
+            .map_or(&[], |login| login.acr_values.as_slice())
+    }
+
+    /// How long ago the last active login may be, if the demand said so.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        self.login.as_ref()?.max_age
+    }
+
+    /// The scope that is needed, space separated, if the demand said so.
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        self.login.as_ref()?.scope.as_deref()
+    }
+
     /// The requirement as the server wrote it (Auth0's `mfa_requirements`), with members that this crate does not know.
     #[must_use]
     pub fn json(&self) -> Option<&str> {
         self.json.as_deref()
+    }
+
+    fn edit_login(mut self, edit: impl FnOnce(&mut Login)) -> Self {
+        let mut login = self.login.take().unwrap_or_default();
+        edit(&mut login);
+        self.login = (*login != Login::default()).then_some(login);
+        self
     }
 
     /// As text that no other requirement has.

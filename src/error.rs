@@ -50,6 +50,7 @@ pub(crate) enum Kind {
     Declined,
     EnrollmentRequired,
     Expired,
+    HandedBack,
     MissingHandle,
     NotInteractive,
     NotAccepted,
@@ -136,6 +137,7 @@ impl StepUpError {
             Kind::Declined => "declined",
             Kind::EnrollmentRequired => "enrollment_required",
             Kind::Expired => "expired",
+            Kind::HandedBack => "handed_back",
             Kind::MissingHandle => "missing_handle",
             Kind::NotInteractive => "not_interactive",
             Kind::NotAccepted => "not_accepted",
@@ -158,10 +160,13 @@ impl StepUpError {
     }
 
     /// Whether the demand was passed over: nobody was asked and the authorization server was not called, because the
-    /// origin is not trusted, or the request cannot or must not be sent again.
+    /// origin is not trusted, the dialect hands its demands back, or the request cannot or must not be sent again.
     #[must_use]
     pub fn is_passed_over(&self) -> bool {
-        self.is_untrusted_origin() || self.is_not_replayable() || self.is_vetoed()
+        self.is_untrusted_origin()
+            || self.is_handed_back()
+            || self.is_not_replayable()
+            || self.is_vetoed()
     }
 
     /// Whether the user declined to give a code.
@@ -263,6 +268,13 @@ impl StepUpError {
     #[must_use]
     pub fn is_untrusted_origin(&self) -> bool {
         self.inner.kind == Kind::UntrustedOrigin
+    }
+
+    /// Whether the dialect only finds demands and has no way to a token, as [`Rfc9470`](crate::Rfc9470): to meet the demand is up to
+    /// the caller.
+    #[must_use]
+    pub fn is_handed_back(&self) -> bool {
+        self.inner.kind == Kind::HandedBack
     }
 
     /// Whether the request could not have been sent again: its body is larger than

@@ -4,7 +4,8 @@
 //!
 //! * [`MfaLayer`] has every setting; [`Mfa`] is the service it makes.
 //! * [`CodeProvider`] and [`code_fn`]: where codes come from; [`Challenge`]: what is asked. Ready-made ones are in [`code`].
-//! * [`Auth0`] and the trait [`Dialect`](dialect::Dialect): what is spoken.
+//! * [`Auth0`], [`Rfc9470`] and the trait [`Dialect`](dialect::Dialect): what is spoken; [`www_authenticate`]: the header, to read and
+//!   to write.
 //! * [`StepUpError`] and [`SteppedUp`]: what a response tells about its step-up; [`Event`] tells the same as it happens.
 //! * [`Principal`] and [`store`]: for whom elevation is remembered, and where.
 //! * [`Transport`](transport::Transport): another way to the authorization server.
@@ -30,6 +31,9 @@ mod error;
 mod event;
 mod flight;
 mod future;
+#[cfg(feature = "guard")]
+#[cfg_attr(docsrs, doc(cfg(feature = "guard")))]
+pub mod guard;
 mod layer;
 mod met;
 mod origin;
@@ -48,11 +52,12 @@ pub mod time;
 mod token;
 pub mod transport;
 mod unique;
+pub mod www_authenticate;
 
 pub use challenge::{Authenticator, BindingMethod, Challenge, CodeRejection, Factor};
 pub use code::{Code, CodeError, CodeProvider, code_fn};
 pub use demand::{Demand, Requirement};
-pub use dialect::Auth0;
+pub use dialect::{Auth0, Rfc9470};
 pub use error::{BoxError, ConfigError, StepUpError};
 pub use event::{Event, SteppedUp};
 pub use future::ResponseFuture;

@@ -129,6 +129,26 @@ impl Trusted {
     }
 }
 
+/// A URL that secrets may be sent to, and keys taken from: https, or http on this machine. Otherwise why it is none.
+pub(crate) fn secure_url(url: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = url.trim().parse().map_err(|_| "it is not a URL")?;
+    let host = uri.host().ok_or("it names no host")?;
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err("it has user information");
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if is_loopback(host) => Ok(uri),
+        Some("http") => Err(
+            "codes, tokens and keys travel over https only (http is accepted for loopback addresses)",
+        ),
+        _ => Err("it has to start with https://"),
+    }
+}
+
 /// Whether a host is this machine, by a name or an address that no resolver can point elsewhere (RFC 6761 section 6.3,
 /// RFC 1122 section 3.2.1.3).
 pub(crate) fn is_loopback(host: &str) -> bool {

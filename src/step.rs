@@ -105,7 +105,7 @@ impl<S, B> Checkpoint<S, B> {
             Detection::Demand(demand) => {
                 // from here on, so that what is possible now stays possible while the refusal is read
                 self.replay.pause();
-                if self.obstacle(&self.request_head()).is_some() {
+                if self.obstacle(&self.request_head(), &demand).is_some() {
                     let refusal = response.map(ResponseBody::streamed);
                     return self.begin(demand, Refusal::Response(refusal));
                 }
@@ -150,7 +150,7 @@ impl<S, B> Checkpoint<S, B> {
     }
 
     /// Why there is no use in a step-up.
-    fn obstacle(&self, request: &RequestHead) -> Option<StepUpError> {
+    fn obstacle(&self, request: &RequestHead, demand: &Demand) -> Option<StepUpError> {
         let config = &self.config;
         let is_token_request = config
             .dialect
@@ -160,6 +160,9 @@ impl<S, B> Checkpoint<S, B> {
                 Kind::UntrustedOrigin,
                 "a step-up was demanded by an origin that is not trusted; if it should be, name it with `trust_origin(..)`",
             ));
+        }
+        if let Some(error) = config.dialect.obstacle(demand) {
+            return Some(error);
         }
         if !config.codes.is_available(request) {
             return Some(CodeError::NotInteractive.into());
@@ -186,7 +189,7 @@ impl<S, B> Checkpoint<S, B> {
         let request = self.request_head();
         // first, so that what is possible now stays possible until the retry
         self.replay.pause();
-        let started = match self.obstacle(&request) {
+        let started = match self.obstacle(&request, &demand) {
             Some(error) => Err(error),
             None => {
                 let is_nobodys = self

@@ -131,6 +131,11 @@ impl Transport {
         Self { service: None }
     }
 
+    #[cfg(feature = "guard")]
+    pub(crate) const fn is_none(&self) -> bool {
+        self.service.is_none()
+    }
+
     /// Sends one request and reads the whole answer.
     ///
     /// # Errors

@@ -40,6 +40,13 @@ pub trait Dialect: Send + Sync + 'static {
         false
     }
 
+    /// Why a demand cannot be met, if that is known beforehand: then the caller gets the refusal with this error at once, nobody is
+    /// asked, and [`resolve`](Self::resolve) is not called. Defaults to `None`.
+    fn obstacle(&self, demand: &Demand) -> Option<StepUpError> {
+        let _ = demand;
+        None
+    }
+
     /// Gets what the retry needs: asks the user, talks to the authorization server.
     ///
     /// # Errors
@@ -104,6 +111,7 @@ pub(crate) trait ErasedDialect: Send + Sync {
     fn detect(&self, response: ResponseHead<'_>) -> Detection;
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand>;
     fn is_token_request(&self, method: &Method, uri: &Uri) -> bool;
+    fn obstacle(&self, demand: &Demand) -> Option<StepUpError>;
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving;
 }
 
@@ -119,6 +127,9 @@ impl<D: Dialect> ErasedDialect for D {
     }
     fn is_token_request(&self, method: &Method, uri: &Uri) -> bool {
         Dialect::is_token_request(self, method, uri)
+    }
+    fn obstacle(&self, demand: &Demand) -> Option<StepUpError> {
+        Dialect::obstacle(self, demand)
     }
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving {
         Box::pin(async move { Dialect::resolve(&*self, demand, context).await })

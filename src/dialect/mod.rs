@@ -4,7 +4,7 @@
 //! resource challenges without one (RFC 9470), and proof headers (a one-time password added to the request). It does two
 //! things: [`detect`](Dialect::detect) reads a response, [`resolve`](Dialect::resolve) gets what the retry needs.
 //!
-//! [`Auth0`] is the first. A dialect of your own can be small:
+//! [`Auth0`] is the first; [`Rfc9470`] finds demands and hands them back. A dialect of your own can be small:
 //!
 //! ```
 //! use http::{HeaderMap, HeaderValue, StatusCode};
@@ -42,6 +42,7 @@ mod auth0;
 mod context;
 mod definition;
 mod remedy;
+mod rfc9470;
 
 pub use auth0::{AssertionClaims, Auth0, ClientAuth};
 pub use context::Context;
@@ -49,3 +50,4 @@ pub(crate) use definition::ErasedDialect;
 pub use definition::{Detection, Dialect, ResponseHead};
 pub use remedy::Remedy;
 pub(crate) use remedy::RemedyKind;
+pub use rfc9470::{Rfc9470, StepUpChallenge};

@@ -12,6 +12,7 @@ use super::{
     keys::Signing,
     limit::RateLimit,
     policy::Policy,
+    ring::Ring,
     server::{AuthorizationServer, Shared},
     state::State,
     user::User,
@@ -172,7 +173,12 @@ impl Builder {
                 signing: self.signing,
                 mfa_claims: self.mfa_claims,
                 calls: Calls::default(),
-                state: Mutex::new(State::new(self.issuer, self.policy, self.users)),
+                state: Mutex::new(State::new(
+                    self.issuer,
+                    Ring::new(self.signing),
+                    self.policy,
+                    self.users,
+                )),
             }),
         }
     }

@@ -9,9 +9,10 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    keys::{Signing, Unverified, key, random_text, unix},
+    keys::{Unverified, random_text, unix},
     policy::DEFAULT_SCOPE,
     server::AuthorizationServer,
+    state::State,
     user::sub,
 };
 
@@ -119,13 +120,11 @@ impl fmt::Display for VerifyError {
 impl Error for VerifyError {}
 
 /// Verifies an access token: its type, signature, issuer and expiry.
-pub(super) fn verify(token: &str, issuer: &str, now: SystemTime) -> Result<Claims, VerifyError> {
+pub(super) fn verify(state: &State, token: &str, now: SystemTime) -> Result<Claims, VerifyError> {
     let token = Unverified::parse(token).ok_or(VerifyError("the token is malformed"))?;
-    let keys = [Signing::Es256, Signing::Rs256].map(key);
-    let named = token.header["kid"].as_str();
-    let key = keys
-        .into_iter()
-        .find(|key| Some(key.kid()) == named)
+    let key = token.header["kid"]
+        .as_str()
+        .and_then(|kid| state.ring.named(kid))
         .ok_or(VerifyError("the token names no known key"))?;
     if !key.verifies(&token) {
         return Err(VerifyError("the token's signature is wrong"));
@@ -133,7 +132,7 @@ pub(super) fn verify(token: &str, issuer: &str, now: SystemTime) -> Result<Claim
     if token.header["typ"] != "at+jwt" {
         return Err(VerifyError("the token is not an access token"));
     }
-    if token.claims["iss"] != issuer {
+    if token.claims["iss"] != state.issuer.as_str() {
         return Err(VerifyError("the token is from another issuer"));
     }
     if token.claims["exp"]
@@ -153,6 +152,7 @@ pub(super) fn verify(token: &str, issuer: &str, now: SystemTime) -> Result<Claim
 #[must_use]
 pub struct TokenBuilder {
     server: AuthorizationServer,
+    header: Map<String, Value>,
     claims: Map<String, Value>,
 }
 
@@ -160,6 +160,7 @@ impl TokenBuilder {
     pub(super) fn new(server: AuthorizationServer, user: &str, client_id: &str) -> Self {
         let now = server.now();
         let mut token = Self {
+            header: Map::new(),
             claims: Map::new(),
             server,
         };
@@ -229,6 +230,38 @@ impl TokenBuilder {
         self
     }
 
+    /// Sets a claim to a JSON value: for claims that are no text.
+    ///
+    /// # Panics
+    ///
+    /// If it is no JSON.
+    pub fn json_claim(mut self, name: &str, json: &str) -> Self {
+        self.set(name, parse(json));
+        self
+    }
+
+    /// The type of the token; defaults to `at+jwt`.
+    pub fn typ(self, typ: &str) -> Self {
+        self.header("typ", typ)
+    }
+
+    /// Sets a member of the header to a text. By default there are `alg`, `typ` and `kid`, which can be set, too: the signature is
+    /// the server's all the same.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.header.insert(name.to_owned(), value.into().into());
+        self
+    }
+
+    /// Sets a member of the header to a JSON value; `null` leaves it out.
+    ///
+    /// # Panics
+    ///
+    /// If it is no JSON.
+    pub fn json_header(mut self, name: &str, json: &str) -> Self {
+        self.header.insert(name.to_owned(), parse(json));
+        self
+    }
+
     /// Leaves a claim out.
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
@@ -242,10 +275,23 @@ impl TokenBuilder {
             let issuer = self.server.issuer();
             self.set("iss", issuer);
         }
-        key(self.server.shared.signing).sign("at+jwt", &Value::Object(self.claims))
+        let key = self.server.state().ring.current();
+        let mut header = json!({"alg": key.alg(), "typ": "at+jwt", "kid": key.kid()});
+        for (name, value) in self.header {
+            header[name] = value;
+        }
+        if let Some(members) = header.as_object_mut() {
+            members.retain(|_, value| !value.is_null());
+        }
+        key.sign_with(&header, &Value::Object(self.claims))
     }
 
     fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.claims.insert(name.to_owned(), value.into());
     }
+}
+
+#[expect(clippy::expect_used, reason = "stated at the methods that take JSON")]
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).expect("a JSON value")
 }

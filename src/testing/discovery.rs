@@ -5,14 +5,11 @@ use serde_json::json;
 use super::{
     answer::{self, Answer},
     exchange,
-    keys::{Signing, key},
+    keys::Signing,
+    ring::Ring,
 };
 
 pub(super) fn configuration(issuer: &str, signing: Signing) -> Answer {
-    let algorithm = match signing {
-        Signing::Es256 => "ES256",
-        Signing::Rs256 => "RS256",
-    };
     answer::ok(&json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}authorize"),
@@ -21,7 +18,7 @@ pub(super) fn configuration(issuer: &str, signing: Signing) -> Answer {
         "jwks_uri": format!("{issuer}.well-known/jwks.json"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [algorithm],
+        "id_token_signing_alg_values_supported": [signing.name()],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "RS384", "PS256", "ES256"],
         "grant_types_supported": [
@@ -33,6 +30,6 @@ pub(super) fn configuration(issuer: &str, signing: Signing) -> Answer {
     }))
 }
 
-pub(super) fn jwks(signing: Signing) -> Answer {
-    answer::ok(&json!({"keys": [key(signing).jwk()]}))
+pub(super) fn jwks(ring: &Ring) -> Answer {
+    answer::ok(&json!({"keys": ring.jwks()}))
 }

@@ -235,7 +235,7 @@ fn access(
 
 /// Takes an access token for this API only.
 fn managing(state: &State, token: &str, scope: &str, now: SystemTime) -> Result<Access, Refusal> {
-    let claims = verify(token, &state.issuer, now).map_err(|_| invalid_token())?;
+    let claims = verify(state, token, now).map_err(|_| invalid_token())?;
     if claims.audience() != mfa_audience(&state.issuer) {
         return Err(invalid_token());
     }
@@ -261,7 +261,7 @@ fn open_session(
     access: &Access,
     now: SystemTime,
 ) -> Result<(), Refusal> {
-    let claims = verify(&access.token, &state.issuer, now).map_err(|_| invalid_token())?;
+    let claims = verify(state, &access.token, now).map_err(|_| invalid_token())?;
     let granted = Granted {
         user: access.user.clone(),
         sub: claims.sub().to_owned(),

@@ -2,14 +2,14 @@
 
 use std::{
     fmt,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::{
-    encoding::AsDer as _,
+    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
     rsa,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
 use base64::{
     Engine as _,
@@ -22,11 +22,33 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signing {
+    /// Ed25519. For tokens only: clients do not authenticate with it.
+    EdDsa,
     /// ECDSA on P-256 with SHA-256.
     Es256,
     /// RSA (2048 bits) with SHA-256: the default, as with Auth0.
     #[default]
     Rs256,
+}
+
+impl Signing {
+    /// The name of the process's own key.
+    pub(super) const fn kid(self) -> &'static str {
+        match self {
+            Self::EdDsa => "test-eddsa",
+            Self::Es256 => "test-es256",
+            Self::Rs256 => "test-rs256",
+        }
+    }
+
+    /// The `alg` value.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+        }
+    }
 }
 
 /// A key pair for a client that authenticates with `private_key_jwt`; made anew each time.
@@ -68,7 +90,7 @@ impl fmt::Debug for ClientKey {
 
 /// A signing key of the server.
 pub(super) struct Key {
-    kid: &'static str,
+    kid: String,
     algorithm: Algorithm,
     private: EncodingKey,
     public: DecodingKey,
@@ -76,13 +98,18 @@ pub(super) struct Key {
 }
 
 /// The key of this process for an algorithm.
-pub(super) fn key(signing: Signing) -> &'static Key {
-    static RS256: OnceLock<Key> = OnceLock::new();
-    static ES256: OnceLock<Key> = OnceLock::new();
-    match signing {
-        Signing::Es256 => ES256.get_or_init(|| Key::generate(Signing::Es256)),
-        Signing::Rs256 => RS256.get_or_init(|| Key::generate(Signing::Rs256)),
-    }
+pub(super) fn key(signing: Signing) -> Arc<Key> {
+    static EDDSA: OnceLock<Arc<Key>> = OnceLock::new();
+    static ES256: OnceLock<Arc<Key>> = OnceLock::new();
+    static RS256: OnceLock<Arc<Key>> = OnceLock::new();
+    let place = match signing {
+        Signing::EdDsa => &EDDSA,
+        Signing::Es256 => &ES256,
+        Signing::Rs256 => &RS256,
+    };
+    place
+        .get_or_init(|| Arc::new(Key::generate(signing, signing.kid().to_owned())))
+        .clone()
 }
 
 impl Key {
@@ -90,26 +117,30 @@ impl Key {
         clippy::expect_used,
         reason = "the PEM was written two lines above, from a key of the same library"
     )]
-    fn generate(signing: Signing) -> Self {
+    pub(super) fn generate(signing: Signing, kid: String) -> Self {
         let material = Material::generate(signing);
         let private = pem("PRIVATE KEY", &material.private);
         let public = pem("PUBLIC KEY", &material.public);
-        let (kid, algorithm, private, public) = match signing {
+        let (private, public) = (private.as_bytes(), public.as_bytes());
+        let (algorithm, private, public) = match signing {
+            Signing::EdDsa => (
+                Algorithm::EdDSA,
+                EncodingKey::from_ed_pem(private),
+                DecodingKey::from_ed_pem(public),
+            ),
             Signing::Es256 => (
-                "test-es256",
                 Algorithm::ES256,
-                EncodingKey::from_ec_pem(private.as_bytes()),
-                DecodingKey::from_ec_pem(public.as_bytes()),
+                EncodingKey::from_ec_pem(private),
+                DecodingKey::from_ec_pem(public),
             ),
             Signing::Rs256 => (
-                "test-rs256",
                 Algorithm::RS256,
-                EncodingKey::from_rsa_pem(private.as_bytes()),
-                DecodingKey::from_rsa_pem(public.as_bytes()),
+                EncodingKey::from_rsa_pem(private),
+                DecodingKey::from_rsa_pem(public),
             ),
         };
         let mut jwk = material.jwk;
-        jwk["kid"] = kid.into();
+        jwk["kid"] = kid.as_str().into();
         Self {
             kid,
             algorithm,
@@ -119,15 +150,28 @@ impl Key {
         }
     }
 
-    pub(super) const fn kid(&self) -> &'static str {
-        self.kid
+    pub(super) fn kid(&self) -> &str {
+        &self.kid
     }
 
     pub(super) const fn jwk(&self) -> &Value {
         &self.jwk
     }
 
-    /// Signs a token.
+    /// Signs a token of a type.
+    pub(super) fn sign(&self, typ: &str, claims: &Value) -> String {
+        self.sign_with(
+            &json!({"typ": typ, "kid": self.kid, "alg": self.alg()}),
+            claims,
+        )
+    }
+
+    /// The `alg` value.
+    pub(super) fn alg(&self) -> String {
+        format!("{:?}", self.algorithm)
+    }
+
+    /// Signs a token, whatever its header says.
     ///
     /// Goes to the crypto library directly: `jsonwebtoken::encode` asks for a process-wide choice of one, and panics
     /// in a process that links both.
@@ -135,9 +179,8 @@ impl Key {
         clippy::expect_used,
         reason = "the key was generated for this algorithm"
     )]
-    pub(super) fn sign(&self, typ: &str, claims: &Value) -> String {
-        let header = json!({"alg": format!("{:?}", self.algorithm), "typ": typ, "kid": self.kid});
-        let message = format!("{}.{}", segment(&header), segment(claims));
+    pub(super) fn sign_with(&self, header: &Value, claims: &Value) -> String {
+        let message = format!("{}.{}", segment(header), segment(claims));
         let signer = (DEFAULT_PROVIDER.signer_factory)(&self.algorithm, &self.private)
             .expect("the key fits");
         let signature = signer
@@ -196,6 +239,20 @@ impl Material {
     )]
     fn generate(signing: Signing) -> Self {
         match signing {
+            Signing::EdDsa => {
+                let pair = Ed25519KeyPair::generate().expect("Ed25519 key generation");
+                let private: Pkcs8V1Der<'_> = pair.as_der().expect("Ed25519 key encoding");
+                let public: PublicKeyX509Der<'_> =
+                    pair.public_key().as_der().expect("Ed25519 key encoding");
+                Self {
+                    private: private.as_ref().to_vec(),
+                    public: public.as_ref().to_vec(),
+                    jwk: json!({
+                        "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
+                        "x": BASE64_URL_SAFE_NO_PAD.encode(pair.public_key()),
+                    }),
+                }
+            }
             Signing::Es256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
                     .expect("P-256 key generation");

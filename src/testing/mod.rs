@@ -73,6 +73,7 @@ mod outbox;
 mod policy;
 mod push;
 mod request;
+mod ring;
 mod serve;
 mod server;
 mod session;

@@ -182,7 +182,7 @@ impl AuthorizationServer {
     ///
     /// If any of them is wrong.
     pub fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
-        claims::verify(token, &self.issuer(), self.now())
+        claims::verify(&self.state(), token, self.now())
     }
 
     /// What the user's authenticator app shows now, by the server's clock; nothing for a user without one.
@@ -250,7 +250,7 @@ impl AuthorizationServer {
                 Ok(discovery::configuration(&state.issuer, self.shared.signing))
             }
             Endpoint::DeleteAuthenticator => enrolment::delete(state, received, now),
-            Endpoint::Jwks => Ok(discovery::jwks(self.shared.signing)),
+            Endpoint::Jwks => Ok(discovery::jwks(&state.ring)),
             Endpoint::Other => Ok(nothing_there(&received.path)),
             Endpoint::Token => token::token(&self.shared, state, received, now),
         };

@@ -12,6 +12,7 @@ use super::{
     outbox::Message,
     policy::Policy,
     push::Rule,
+    ring::Ring,
     session::{Family, Oob, Session},
     user::{Enrolled, User},
 };
@@ -19,6 +20,7 @@ use super::{
 /// Everything that changes while the server runs, behind one lock: an answer is one step.
 pub(super) struct State {
     pub(super) issuer: String,
+    pub(super) ring: Ring,
     pub(super) policy: Policy,
     pub(super) users: Vec<User>,
     /// By `mfa_token`. Expired ones stay, so that they are called expired and not unknown.
@@ -39,9 +41,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(issuer: String, policy: Policy, users: Vec<User>) -> Self {
+    pub(super) fn new(issuer: String, ring: Ring, policy: Policy, users: Vec<User>) -> Self {
         let mut state = Self {
             issuer,
+            ring,
             policy,
             users: Vec::new(),
             sessions: HashMap::new(),

@@ -10,7 +10,7 @@ use super::{
     claims::MULTI_FACTOR,
     client::{Client, Credentials, authenticate},
     exchange,
-    keys::{key, random_handle, random_text, unix},
+    keys::{random_handle, random_text, unix},
     policy::Requirements,
     request::{Parameters, Received},
     server::{AuthorizationServer, Shared},
@@ -289,7 +289,7 @@ pub(super) fn issue(
     if !granted.scope.is_empty() {
         claims["scope"] = granted.scope.clone().into();
     }
-    let key = key(shared.signing);
+    let key = state.ring.current();
     let mut body = json!({
         "access_token": key.sign("at+jwt", &claims), "token_type": "Bearer", "expires_in": ttl.as_secs(),
     });

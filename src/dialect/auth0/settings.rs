@@ -9,7 +9,7 @@ use crate::demand::Demand;
 use crate::dialect::auth0::{ClientAuth, flow, wire};
 use crate::dialect::{Context, Detection, Dialect, Remedy, ResponseHead};
 use crate::error::{ConfigError, StepUpError};
-use crate::origin::{Origin, is_loopback};
+use crate::origin::{Origin, secure_url};
 use crate::transport::Transport;
 
 /// The order in which factors are taken. A one-time password costs nobody anything and works offline; an approval is next
@@ -213,28 +213,12 @@ impl fmt::Debug for Auth0 {
 
 /// A URL that codes and tokens may be sent to.
 fn endpoint(url: &str) -> Result<Uri, ConfigError> {
-    let bad = |why: &str| {
+    secure_url(url).map_err(|why| {
         ConfigError::new(format!(
             "`{}` cannot be an endpoint of an authorization server: {why}",
             url.escape_debug()
         ))
-    };
-    let uri: Uri = url.trim().parse().map_err(|_| bad("it is not a URL"))?;
-    let host = uri.host().ok_or_else(|| bad("it names no host"))?;
-    if uri
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return Err(bad("it has user information"));
-    }
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if is_loopback(host) => Ok(uri),
-        Some("http") => Err(bad(
-            "codes and tokens travel over https only (http is accepted for loopback addresses)",
-        )),
-        _ => Err(bad("it has to start with https://")),
-    }
+    })
 }
 
 #[cfg(test)]
