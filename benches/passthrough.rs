@@ -1,59 +1,34 @@
-//! What a request costs that needs no second factor: the bare service, the same under `MfaLayer`, and under two layers that also
-//! keep a request for later. Read the figures as ratios to `bare` within one run.
+//! What a request costs that needs no second factor: the bare service, the same under `MfaLayer`, and under layers that also keep
+//! a request for later or change it. Read the figures as ratios to `bare` within one run.
 
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot be set up has nothing to measure"
 )]
 
+mod issuer;
+#[path = "support/mod.rs"]
+mod support;
+
 use std::convert::Infallible;
-use std::future::Ready;
 use std::hint::black_box;
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use tower::retry::{Policy, RetryLayer};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use jsonwebtoken::Algorithm;
+use tower::retry::RetryLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_http::auth::AddAuthorizationLayer;
 use tower_http::follow_redirect::FollowRedirectLayer;
-use tower_mfa::body::ReplayBody;
-use tower_mfa::dialect::{Context, Detection, Dialect, Remedy, ResponseHead};
-use tower_mfa::{
-    AccessToken, Auth0, Code, Demand, MfaLayer, NoStepUp, StepUpError, TokenSet, code_fn,
-};
+use tower_mfa::NoStepUp;
+use tower_mfa::guard::{Guard, Requirement};
 
-type Body = Full<Bytes>;
-
-/// A retry policy that keeps a copy of every request and never retries.
-#[derive(Clone)]
-struct Copy;
-
-impl Policy<Request<Body>, Response<Body>, Infallible> for Copy {
-    type Future = Ready<()>;
-
-    fn retry(
-        &mut self,
-        _request: &mut Request<Body>,
-        _result: &mut Result<Response<Body>, Infallible>,
-    ) -> Option<Ready<()>> {
-        None
-    }
-
-    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
-        Some(request.clone())
-    }
-}
-
-fn request(headers: usize, body: &'static [u8]) -> Request<Body> {
-    let mut request = Request::post("https://api.example.com/transfer?draft=false")
-        .header("authorization", format!("Bearer test-{}", "x".repeat(1000)));
-    for number in 1..headers {
-        request = request.header(format!("x-header-{number}"), "a value of usual length");
-    }
-    request.body(Full::from(body)).expect("a request")
-}
+use issuer::Issuer;
+use support::{Body, Copy, mfa, remembering};
 
 /// A service that reads the request's body, as every real one does, and answers 200.
 async fn answer<B>(request: Request<B>) -> Result<Response<Body>, Infallible>
@@ -63,7 +38,21 @@ where
     let (head, body) = request.into_parts();
     black_box(&head);
     let _ = black_box(body.collect().await);
-    Ok(Response::new(Full::from("{}")))
+    Ok(Response::new(Body::from("{}")))
+}
+
+/// How the request of a case is made.
+type Make = fn() -> Request<Body>;
+
+const CASES: [(&str, Make); 4] = [
+    ("6 headers, empty", || support::request(6)),
+    ("20 headers, empty", || support::request(20)),
+    ("6 headers, 2 KiB", || with_body(6)),
+    ("20 headers, 2 KiB", || with_body(20)),
+];
+
+fn with_body(headers: usize) -> Request<Body> {
+    support::request(headers).map(|_| Body::from(&[b'x'; 2048][..]))
 }
 
 fn measure<S>(criterion: &mut Criterion, name: &str, service: &S)
@@ -71,97 +60,86 @@ where
     S: Service<Request<Body>> + Clone,
     S::Error: std::fmt::Debug,
 {
+    measure_with(criterion, name, service, |_| ());
+}
+
+fn measure_with<S>(
+    criterion: &mut Criterion,
+    name: &str,
+    service: &S,
+    change: impl Fn(&mut Request<Body>),
+) where
+    S: Service<Request<Body>> + Clone,
+    S::Error: std::fmt::Debug,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .expect("a runtime");
-    let cases: [(&str, usize, &'static [u8]); 3] = [
-        ("6 headers, empty", 6, b""),
-        ("20 headers, empty", 20, b""),
-        ("6 headers, 2 KiB", 6, &[b'x'; 2048]),
-    ];
-    for (case, headers, body) in cases {
+    for (case, request) in CASES {
         let mut group = criterion.benchmark_group(case);
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.to_async(&runtime).iter_batched(
-                || (service.clone(), request(headers, body)),
+                || {
+                    let mut request = request();
+                    change(&mut request);
+                    (service.clone(), request)
+                },
                 |(service, request)| async { service.oneshot(request).await.expect("an answer") },
-                criterion::BatchSize::SmallInput,
+                BatchSize::SmallInput,
             );
         });
         group.finish();
     }
 }
 
-/// Takes every refusal for a demand, and meets it at once.
-struct AtOnce;
-
-impl Dialect for AtOnce {
-    fn name(&self) -> &'static str {
-        "at once"
-    }
-
-    fn detect(&self, _response: ResponseHead<'_>) -> Detection {
-        Detection::Demand(Demand::new())
-    }
-
-    async fn resolve(&self, _demand: Demand, context: Context) -> Result<Remedy, StepUpError> {
-        let end = context.now() + Duration::from_secs(86_400);
-        let token = AccessToken::new(format!("test-{}", "y".repeat(1000)), Some(end));
-        Ok(Remedy::bearer(TokenSet::new(token)))
-    }
-}
-
-/// A layer that remembers elevations, the one of the measured request and a thousand others.
-fn remembering() -> MfaLayer {
-    let mfa = MfaLayer::new(
-        AtOnce,
-        code_fn(|_challenge| async { Ok(Code::new("123456")) }),
-    )
-    .trust_origin("https://api.example.com")
-    .expect("an origin");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    for number in 0..=1000 {
-        let mut request = request(1, b"");
-        if number > 0 {
-            let other = format!("Bearer test-{number:0>1000}")
-                .parse()
-                .expect("a value");
-            request.headers_mut().insert("authorization", other);
-        }
-        let refuse = service_fn(|_request: Request<ReplayBody<Body>>| async {
-            let mut response = Response::new(Body::default());
-            *response.status_mut() = http::StatusCode::FORBIDDEN;
-            Ok::<_, Infallible>(response)
-        });
-        let _ = runtime.block_on(mfa.layer(refuse).oneshot(request));
-    }
-    mfa
-}
-
 fn passthrough(criterion: &mut Criterion) {
-    let mfa = MfaLayer::new(
-        Auth0::new("https://tenant.example.com/", "example-client").expect("an issuer"),
-        code_fn(|_challenge| async { Ok(Code::new("123456")) }),
-    );
-    measure(criterion, "bare", &service_fn(answer::<Body>));
-    measure(criterion, "tower-mfa", &mfa.layer(service_fn(answer)));
+    let opt_out = |request: &mut Request<Body>| {
+        request.extensions_mut().insert(NoStepUp);
+    };
+    let bare = service_fn(answer::<Body>);
+    measure(criterion, "bare", &bare);
+    measure_with(criterion, "bare, with a mark", &bare, opt_out);
+    measure(criterion, "tower-mfa", &mfa().layer(service_fn(answer)));
     measure(
+        criterion,
+        "tower-mfa, elevation remembered",
+        &remembering().layer(service_fn(answer)),
+    );
+    measure_with(
         criterion,
         "tower-mfa, opted out",
-        &mfa.layer(service_fn(answer))
-            .map_request(|mut request: Request<Body>| {
-                request.extensions_mut().insert(NoStepUp);
-                request
-            }),
+        &mfa().layer(service_fn(answer)),
+        opt_out,
     );
     measure(
         criterion,
-        "tower-mfa, remembered",
-        &remembering().layer(service_fn(answer)),
+        "tower-mfa, takes no part",
+        &mfa()
+            .step_up_if(|head| head.uri.path() != "/transfer")
+            .layer(service_fn(answer)),
+    );
+    let issuer = Issuer::new(Algorithm::RS256);
+    let token = format!("Bearer {}", issuer.token(0));
+    let sign = |request: &mut Request<Body>| {
+        let token = HeaderValue::from_str(&token).expect("a token");
+        request.headers_mut().insert(AUTHORIZATION, token);
+    };
+    let guard = Guard::new(issuer.verifier())
+        .insert_token(false)
+        .require(Requirement::mfa());
+    measure_with(criterion, "bare, with a signed token", &bare, sign);
+    measure_with(
+        criterion,
+        "tower-mfa, GuardLayer, seen token",
+        &guard.layer(service_fn(answer)),
+        sign,
+    );
+    measure_with(
+        criterion,
+        "tower-mfa, GuardLayer and MfaLayer",
+        &guard.layer(mfa().layer(service_fn(answer))),
+        sign,
     );
     measure(
         criterion,
@@ -173,7 +151,19 @@ fn passthrough(criterion: &mut Criterion) {
         "tower-http FollowRedirect",
         &FollowRedirectLayer::new().layer(service_fn(answer::<Body>)),
     );
+    measure(
+        criterion,
+        "tower-http AddAuthorization",
+        &AddAuthorizationLayer::bearer("test-token").layer(service_fn(answer::<Body>)),
+    );
 }
 
-criterion_group!(benches, passthrough);
+criterion_group! {
+    name = benches;
+    // there are many cases: half of the usual time for each
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = passthrough
+}
 criterion_main!(benches);

@@ -50,7 +50,7 @@ pub(crate) async fn meet(
         Ok(None) => {
             let result = shared.renewing(prompt).await;
             let put = match &result {
-                Ok(met) if asked.is_for_others(config, key) => shared.put(met).await,
+                Ok(met) if asked.is_for_others(config) => shared.put(met).await,
                 _ => true,
             };
             if shared.release().await && put {
@@ -65,7 +65,7 @@ pub(crate) async fn meet(
             // what could not be read is replaced, or it would be in the way until its time ends
             if let Ok(met) = &result
                 && !hangs
-                && asked.is_for_others(config, key)
+                && asked.is_for_others(config)
             {
                 shared.put(met).await;
             }

@@ -1,10 +1,10 @@
 //! [`Elevations`]: the elevated tokens that this process remembers.
 //!
 //! They are looked up for every request, so the lookup is local and synchronous and allocates nothing. Entries are found by a hash
-//! of a few bytes and then compared as a whole: no collision can confuse two principals.
+//! of both ends and then compared as a whole: no collision can confuse two principals.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Uri};
 
 use crate::demand::Requirement;
+use crate::keyed_hash::{AsIs, KeyedHash};
 use crate::origin::Origin;
 use crate::principal::Principal;
 use crate::store::StoreKey;
@@ -25,14 +26,14 @@ pub(crate) struct Elevations {
     capacity: usize,
     /// How many there are: most processes never have one, and look no further.
     count: AtomicUsize,
-    hasher: RandomState,
+    hash: KeyedHash,
     inner: RwLock<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// By a hash of some bytes of the principal.
-    slots: HashMap<u64, Vec<Elevation>>,
+    /// By a hash of the principal's ends.
+    slots: HashMap<u64, Vec<Elevation>, BuildHasherDefault<AsIs>>,
     /// The soonest to end first.
     ends: BTreeSet<(SystemTime, u64, u64)>,
     next_id: u64,
@@ -105,7 +106,7 @@ pub(crate) fn usable_until(expires_at: Option<SystemTime>, now: SystemTime) -> S
 }
 
 /// Whether a request goes to this origin; none is this process.
-fn goes_to(origin: Option<&Origin>, uri: &Uri) -> bool {
+pub(crate) fn goes_to(origin: Option<&Origin>, uri: &Uri) -> bool {
     match origin {
         Some(origin) => origin.is_of(uri),
         None => uri.authority().is_none(),
@@ -117,12 +118,13 @@ impl Elevations {
         Self {
             capacity,
             count: AtomicUsize::new(0),
-            hasher: RandomState::new(),
+            hash: KeyedHash::new(),
             inner: RwLock::default(),
         }
     }
 
     /// Whether there is nothing to look up.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }
@@ -213,10 +215,8 @@ impl Elevations {
         removed
     }
 
-    /// The end of a token differs from every other one's: it is its signature, or random.
     fn slot(&self, principal: &[u8]) -> u64 {
-        let tail = principal.len().saturating_sub(32);
-        self.hasher.hash_one((principal.len(), &principal[tail..]))
+        self.hash.of_ends(principal)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -301,12 +301,16 @@ mod tests {
         }
     }
 
-    /// The slot is a hash of the last 32 bytes; the comparison is not.
+    /// The slot is a hash of both ends; what is compared is all.
     #[test]
-    fn principals_that_end_alike_are_not_confused() {
+    fn principals_that_differ_in_the_middle_are_not_confused() {
         let elevations = Elevations::new(10);
-        let tail = "x".repeat(32);
-        let (alice, bob) = (format!("alice{tail}"), format!("bobby{tail}"));
+        let end = "x".repeat(32);
+        let (alice, bob) = (format!("{end}alice{end}"), format!("{end}bobby{end}"));
+        assert_eq!(
+            elevations.slot(alice.as_bytes()),
+            elevations.slot(bob.as_bytes())
+        );
         elevations.insert(elevation(&alice, "/", "otp", "test-1", 600));
         assert!(attached(&elevations, &alice, "/", 0).is_some());
         assert!(attached(&elevations, &bob, "/", 0).is_none());

@@ -1,5 +1,7 @@
 //! [`Event`] and [`SteppedUp`]: what the layer tells about a step-up.
 
+use std::sync::Arc;
+
 use crate::challenge::Factor;
 use crate::error::StepUpError;
 use crate::request::RequestHead;
@@ -50,7 +52,8 @@ pub enum Event<'a> {
 pub struct SteppedUp {
     factor: Option<Factor>,
     attempts: u32,
-    tokens: Option<TokenSet>,
+    /// The same for all who waited for them.
+    tokens: Option<Arc<TokenSet>>,
 }
 
 impl SteppedUp {
@@ -58,7 +61,7 @@ impl SteppedUp {
         Self {
             factor,
             attempts,
-            tokens,
+            tokens: tokens.map(Arc::new),
         }
     }
 
@@ -77,7 +80,7 @@ impl SteppedUp {
     /// The tokens that were issued, if the remedy was a token.
     #[must_use]
     pub fn tokens(&self) -> Option<&TokenSet> {
-        self.tokens.as_ref()
+        self.tokens.as_deref()
     }
 
     /// The recovery code that replaces the one just used: show it to the user or store it; the old one is dead.

@@ -89,67 +89,99 @@ where
 {
     type Output = Answer<R, S::Error>;
 
+    // small, so that it can be made a part of the caller: what nearly every request goes through
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            let step = match state.as_mut().project() {
-                StateProj::Passed { future } => {
-                    let answer = stream(ready!(future.poll(cx)));
-                    state.set(State::Done);
-                    return Poll::Ready(answer);
+        let result = match state.as_mut().project() {
+            // stays what it is: there is nothing to let go of
+            StateProj::Passed { future } => return future.poll(cx).map(stream),
+            StateProj::Attempt { future, checkpoint } => {
+                let result = ready!(future.poll(cx));
+                if may_be_demand(&result, checkpoint) {
+                    return go_on(state, Some(result), cx);
                 }
-                StateProj::Attempt { future, checkpoint } => {
-                    let result = ready!(future.poll(cx));
-                    if !may_be_demand(&result, checkpoint) {
-                        state.set(State::Done);
-                        return Poll::Ready(stream(result));
-                    }
+                result
+            }
+            _ => return go_on(state, None, cx),
+        };
+        state.set(State::Done);
+        Poll::Ready(stream(result))
+    }
+}
+
+/// Goes on with a request whose attempt was answered by what may be a demand, or is past that already.
+#[cold]
+#[inline(never)]
+fn go_on<S, B, R>(
+    mut state: Pin<&mut State<S, B, R>>,
+    mut result: Option<Result<Response<R>, S::Error>>,
+    cx: &mut Context<'_>,
+) -> Poll<Answer<R, S::Error>>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>>,
+    S::Error: 'static,
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+    R: Body,
+{
+    loop {
+        let step = match state.as_mut().project() {
+            StateProj::Passed { future } => Step::Answer(stream(ready!(future.poll(cx)))),
+            StateProj::Attempt { future, checkpoint } => {
+                let result = match result.take() {
+                    Some(result) => result,
+                    None => ready!(future.poll(cx)),
+                };
+                if may_be_demand(&result, checkpoint) {
                     match state.as_mut().project_replace(State::Done) {
                         StateOwned::Attempt { checkpoint, .. } => checkpoint.inspect(result),
                         _ => continue,
                     }
+                } else {
+                    Step::Answer(stream(result))
                 }
-                StateProj::Peek { peeking } => {
-                    ready!(peeking.peek.poll(cx));
-                    match state.as_mut().project_replace(State::Done) {
-                        StateOwned::Peek { peeking } => peeking.decide(),
-                        _ => continue,
+            }
+            StateProj::Peek { peeking } => {
+                ready!(peeking.peek.poll(cx));
+                match state.as_mut().project_replace(State::Done) {
+                    StateOwned::Peek { peeking } => peeking.decide(),
+                    _ => continue,
+                }
+            }
+            StateProj::StepUp { waiting } => {
+                let result = ready!(waiting.step_up.poll_unpin(cx));
+                match state.as_mut().project_replace(State::Done) {
+                    StateOwned::StepUp { waiting } => waiting.decide(result),
+                    _ => continue,
+                }
+            }
+            StateProj::Ready { retry } => {
+                let ready = ready!(retry.checkpoint.service.poll_ready(cx));
+                match (ready, state.as_mut().project_replace(State::Done)) {
+                    (Ok(()), StateOwned::Ready { retry }) => retry.send(),
+                    (Err(error), _) => Step::Answer(Err(error)),
+                    _ => continue,
+                }
+            }
+            StateProj::Retry { future, stepped_up } => {
+                let result = ready!(future.poll(cx));
+                let stepped_up = stepped_up.take();
+                Step::Answer(stream(result).map(|mut response| {
+                    if let Some(stepped_up) = stepped_up {
+                        response.extensions_mut().insert(stepped_up);
                     }
-                }
-                StateProj::StepUp { waiting } => {
-                    let result = ready!(waiting.step_up.poll_unpin(cx));
-                    match state.as_mut().project_replace(State::Done) {
-                        StateOwned::StepUp { waiting } => waiting.decide(result),
-                        _ => continue,
-                    }
-                }
-                StateProj::Ready { retry } => {
-                    let ready = ready!(retry.checkpoint.service.poll_ready(cx));
-                    match (ready, state.as_mut().project_replace(State::Done)) {
-                        (Ok(()), StateOwned::Ready { retry }) => retry.send(),
-                        (Err(error), _) => Step::Answer(Err(error)),
-                        _ => continue,
-                    }
-                }
-                StateProj::Retry { future, stepped_up } => {
-                    let result = ready!(future.poll(cx));
-                    let stepped_up = stepped_up.take();
-                    Step::Answer(stream(result).map(|mut response| {
-                        if let Some(stepped_up) = stepped_up {
-                            response.extensions_mut().insert(stepped_up);
-                        }
-                        response
-                    }))
-                }
-                // a future must not be polled after it was ready; this one then waits, rather than panics
-                StateProj::Done => return Poll::Pending,
-            };
-            match step {
-                Step::Next(next) => state.set(next),
-                Step::Answer(answer) => {
-                    state.set(State::Done);
-                    return Poll::Ready(answer);
-                }
+                    response
+                }))
+            }
+            // a future must not be polled after it was ready; this one then waits, rather than panics
+            StateProj::Done => return Poll::Pending,
+        };
+        match step {
+            Step::Next(next) => state.set(next),
+            Step::Answer(answer) => {
+                state.set(State::Done);
+                return Poll::Ready(answer);
             }
         }
     }
@@ -163,8 +195,8 @@ fn may_be_demand<R, E, S, B>(
     match result {
         Ok(response) => {
             let status = response.status();
-            checkpoint.config.statuses.contains(&status)
-                || checkpoint.elevated.is_some() && is_refusal(status)
+            checkpoint.config.statuses.contains(status)
+                || checkpoint.head.is_elevated() && is_refusal(status)
         }
         Err(_) => true,
     }

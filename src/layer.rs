@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 use tower_layer::Layer;
 
 use crate::code::{CodeProvider, ErasedCodeProvider};
@@ -24,6 +24,7 @@ use crate::principal::Principal;
 use crate::prompt_limit::PromptLimit;
 use crate::request::RequestHead;
 use crate::service::Mfa;
+use crate::statuses::Statuses;
 use crate::store::{ErasedStore, Lease, TokenStore};
 use crate::subject::differs_by;
 use crate::time::{Clock, SystemClock};
@@ -55,6 +56,7 @@ pub struct MfaLayer {
 
 type DetectError = Arc<dyn Fn(&dyn Any) -> Option<Demand> + Send + Sync>;
 type PrincipalOf = Arc<dyn Fn(&request::Parts) -> Option<Principal> + Send + Sync>;
+type TakesPart = Arc<dyn Fn(&request::Parts) -> bool + Send + Sync>;
 type Accept = Arc<dyn Fn(Option<&HeaderValue>, &TokenSet) -> bool + Send + Sync>;
 type RetryIf = Arc<dyn Fn(&RequestHead) -> bool + Send + Sync>;
 type OnEvent = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -66,7 +68,7 @@ pub(crate) struct Config {
     pub(crate) codes: Arc<dyn ErasedCodeProvider>,
     pub(crate) code_headers: Vec<HeaderName>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) statuses: Vec<StatusCode>,
+    pub(crate) statuses: Statuses,
     pub(crate) max_replay_bytes: usize,
     pub(crate) max_peek_bytes: usize,
     pub(crate) max_code_attempts: u32,
@@ -85,6 +87,7 @@ pub(crate) struct Config {
     trusted_origins: Vec<Trusted>,
     principal: Option<PrincipalOf>,
     accept: Option<Accept>,
+    takes_part: Option<TakesPart>,
     detect_error: Option<DetectError>,
     retry_if: Option<RetryIf>,
     on_event: Option<OnEvent>,
@@ -100,12 +103,12 @@ impl MfaLayer {
                 code_headers: code_provider.code_headers(),
                 codes: Arc::new(code_provider),
                 clock: Arc::new(SystemClock::new()),
-                statuses: vec![
+                statuses: Statuses::from_iter([
                     StatusCode::BAD_REQUEST,
                     StatusCode::UNAUTHORIZED,
                     StatusCode::FORBIDDEN,
                     StatusCode::PRECONDITION_REQUIRED,
-                ],
+                ]),
                 max_replay_bytes: 64 * 1024,
                 max_peek_bytes: 16 * 1024,
                 max_code_attempts: 3,
@@ -121,6 +124,7 @@ impl MfaLayer {
                 trusted_origins: Vec::new(),
                 principal: None,
                 accept: None,
+                takes_part: None,
                 detect_error: None,
                 retry_if: None,
                 on_event: None,
@@ -185,6 +189,32 @@ impl MfaLayer {
         principal: impl Fn(&request::Parts) -> Option<Principal> + Send + Sync + 'static,
     ) -> Self {
         self.edit(|config| config.principal = Some(Arc::new(principal)))
+    }
+
+    /// Decides for each request, by its head, whether it takes part. One that does not passes through, whatever comes back, and costs
+    /// next to nothing; so does one that carries [`NoStepUp`](crate::NoStepUp).
+    ///
+    /// Defaults to yes for all. Say no where there are never demands: the public part of an API, what a browser loads to show a
+    /// page. The function is called for every request: it must be quick.
+    ///
+    /// ```
+    /// # use tower_mfa::{Auth0, Code, MfaLayer, code_fn};
+    /// # fn main() -> Result<(), tower_mfa::ConfigError> {
+    /// # let mfa = MfaLayer::new(
+    /// #     Auth0::new("https://tenant.example.com/", "example-client")?,
+    /// #     code_fn(|_challenge| async { Ok(Code::new("123456")) }),
+    /// # );
+    /// let mfa = mfa.step_up_if(|head| !head.uri.path().starts_with("/static/"));
+    /// # let _ = mfa;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn step_up_if(
+        self,
+        takes_part: impl Fn(&request::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.edit(|config| config.takes_part = Some(Arc::new(takes_part)))
     }
 
     /// May refuse a new token, by the `authorization` of the refused request and what was issued.
@@ -389,34 +419,56 @@ impl Config {
             })
     }
 
-    /// The bytes of a request's principal.
-    pub(crate) fn principal_id<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, [u8]>> {
-        let Some(principal) = &self.principal else {
-            let mut values = head.headers.get_all(AUTHORIZATION).iter();
-            let value = values.next()?;
-            // an empty one is no credentials: everybody may have it
-            let is_one = !value.is_empty() && values.next().is_none();
-            return is_one.then(|| Cow::Borrowed(value.as_bytes()));
-        };
-        principal(head).map(|principal| Cow::Owned(principal.id().to_vec()))
+    /// The same by text, and without an allocation; not for what decides about a step-up, since an unusual spelling is not trusted.
+    pub(crate) fn plainly_trusts(&self, scheme: &str, authority: &str) -> bool {
+        let mut trusted = self.trusted_origins.iter();
+        authority.is_empty() || trusted.any(|trusted| trusted.is_plainly(scheme, authority))
     }
 
-    /// The `authorization` that a request should carry in place of its own: what an earlier step-up has brought.
-    pub(crate) fn elevated(&self, head: &request::Parts) -> Option<HeaderValue> {
+    /// The bytes of a request's principal.
+    pub(crate) fn principal_id<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, [u8]>> {
+        match &self.principal {
+            Some(principal) => principal(head).map(|principal| Cow::Owned(principal.id().to_vec())),
+            None => default_principal(&head.headers).map(Cow::Borrowed),
+        }
+    }
+
+    /// The `authorization` that a request should carry in place of its own: what an earlier step-up has brought. Not for a layer
+    /// that has its own [`principal`](MfaLayer::principal).
+    #[inline(never)]
+    pub(crate) fn elevated<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
+        // it was got for this very `authorization`
+        let principal = default_principal(request.headers())?;
+        self.attach(principal, request.method(), request.uri())
+    }
+
+    /// The same for every layer.
+    pub(crate) fn elevated_by_head(&self, head: &request::Parts) -> Option<HeaderValue> {
         if self.elevations.is_empty() {
             return None;
         }
         let principal = self.principal_id(head)?;
-        let authorization = self
-            .elevations
-            .attach(&principal, &head.uri, self.clock.now())?;
-        // by default it was got for this very `authorization`; a principal of the caller's own may have several
-        if self.principal.is_some() && differs_by(&head.headers, &authorization) {
-            return None;
-        }
+        let authorization = self.attach(&principal, &head.method, &head.uri)?;
+        // a principal of the caller's own may have several tokens, and be several users
+        (self.principal.is_none() || !differs_by(&head.headers, &authorization))
+            .then_some(authorization)
+    }
+
+    fn attach(&self, principal: &[u8], method: &Method, uri: &Uri) -> Option<HeaderValue> {
+        let authorization = self.elevations.attach(principal, uri, self.clock.now())?;
         // what asks for tokens shows the credentials of a client
-        let is_token_request = self.dialect.is_token_request(&head.method, &head.uri);
+        let is_token_request = self.dialect.is_token_request(method, uri);
         (!is_token_request).then_some(authorization)
+    }
+
+    /// Whether a function of the caller's own has to see the head of every request.
+    #[inline]
+    pub(crate) fn shows_heads(&self) -> bool {
+        self.takes_part.is_some() || self.principal.is_some() && !self.elevations.is_empty()
+    }
+
+    pub(crate) fn takes_part(&self, head: &request::Parts) -> bool {
+        self.takes_part.as_ref().is_none_or(|takes| takes(head))
     }
 
     pub(crate) fn accepts(&self, old: Option<&HeaderValue>, new: &TokenSet) -> bool {
@@ -452,6 +504,13 @@ impl Config {
             on_event(event);
         }
     }
+}
+
+/// The value of the `authorization`, if there is exactly one. An empty one is no credentials: everybody may have it.
+fn default_principal(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?;
+    (!value.is_empty() && values.next().is_none()).then(|| value.as_bytes())
 }
 
 impl<S> Layer<S> for MfaLayer {

@@ -34,13 +34,17 @@ mod future;
 #[cfg(feature = "guard")]
 #[cfg_attr(docsrs, doc(cfg(feature = "guard")))]
 pub mod guard;
+mod kept;
+mod keyed_hash;
 mod layer;
 mod met;
 mod origin;
 mod principal;
 mod prompt_limit;
+mod refused;
 mod request;
 mod service;
+mod statuses;
 mod step;
 mod step_up;
 pub mod store;

@@ -21,6 +21,8 @@ pub(crate) struct Met {
     pub(crate) stepped_up: SteppedUp,
     /// When the token ends that the retry carries, if it said so.
     expires_at: Option<SystemTime>,
+    /// The `authorization` of the request for which the token was found to be the same user's.
+    checked_for: Option<HeaderValue>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ impl Met {
             outcome,
             stepped_up: SteppedUp::new(factor, attempts, tokens),
             expires_at,
+            checked_for: None,
         })
     }
 
@@ -64,7 +67,14 @@ impl Met {
             outcome: Outcome::Token(authorization),
             stepped_up: SteppedUp::new(None, 0, None),
             expires_at: None,
+            checked_for: None,
         }
+    }
+
+    /// Remembers for which request it was checked that the token is not another user's.
+    pub(crate) fn checked_for(mut self, request: &RequestHead) -> Self {
+        self.checked_for = request.headers().get(AUTHORIZATION).cloned();
+        self
     }
 
     pub(crate) fn ending_at(mut self, expires_at: SystemTime) -> Self {
@@ -78,6 +88,17 @@ impl Met {
             Outcome::Token(authorization) => Some((authorization, self.expires_at)),
             Outcome::Headers(_) | Outcome::Answer(_) => None,
         }
+    }
+
+    /// Whether the token is another user's than the one that a request carries.
+    pub(crate) fn is_another_users(&self, old: &HeaderMap) -> bool {
+        let Outcome::Token(authorization) = &self.outcome else {
+            return false;
+        };
+        // by default all who wait for a step-up have the same `authorization`: it takes long to read two JWTs for each of them
+        let is_checked =
+            self.checked_for.is_some() && self.checked_for.as_ref() == old.get(AUTHORIZATION);
+        !is_checked && differs_by(old, authorization)
     }
 
     /// Puts what was brought on the head of a retry: overwrites, never adds a second value to what was there.
@@ -110,7 +131,7 @@ pub(crate) fn check(config: &Config, request: &RequestHead, met: &Met) -> Result
         return Ok(());
     };
     let id_token = tokens.id_token();
-    if is_another_users(request.headers(), met)
+    if met.is_another_users(request.headers())
         || id_token.is_some_and(|jwt| differs_from(request.headers(), jwt.expose()))
     {
         return Err(subject_mismatch());
@@ -123,14 +144,6 @@ pub(crate) fn check(config: &Config, request: &RequestHead, met: &Met) -> Result
         ));
     }
     Ok(())
-}
-
-/// Whether the token is another user's than the one that a request carries.
-pub(crate) fn is_another_users(old: &HeaderMap, met: &Met) -> bool {
-    let Outcome::Token(authorization) = &met.outcome else {
-        return false;
-    };
-    differs_by(old, authorization)
 }
 
 pub(crate) fn subject_mismatch() -> StepUpError {

@@ -43,6 +43,33 @@ impl Origin {
 
     /// Whether a URI is of this origin: as [`of`](Self::of) and `==`, without an allocation.
     pub(crate) fn is_of(&self, uri: &Uri) -> bool {
+        self.is_plainly_of(uri) || self.is_by_parts_of(uri)
+    }
+
+    /// Whether a URI names the origin just as it is stored, as nearly all do. This is asked for every request.
+    fn is_plainly_of(&self, uri: &Uri) -> bool {
+        let scheme = match self.https {
+            true => &Scheme::HTTPS,
+            false => &Scheme::HTTP,
+        };
+        let authority = uri.authority();
+        authority.is_some_and(|authority| self.is_plain_authority(authority.as_str()))
+            && uri.scheme() == Some(scheme)
+    }
+
+    #[inline]
+    fn is_plain_authority(&self, authority: &str) -> bool {
+        let default = if self.https { 443 } else { 80 };
+        let port = authority.strip_prefix(self.host.as_str());
+        port.is_some_and(|port| match port.strip_prefix(':') {
+            Some(digits) if digits.as_bytes().first().is_some_and(u8::is_ascii_digit) => {
+                digits.parse() == Ok(self.port)
+            }
+            _ => port.is_empty() && self.port == default,
+        })
+    }
+
+    fn is_by_parts_of(&self, uri: &Uri) -> bool {
         let Some((https, host, port)) = parts(uri) else {
             return false;
         };
@@ -116,6 +143,25 @@ impl Trusted {
             origin,
             subdomains: true,
         })
+    }
+
+    /// Whether it includes the origin with these parts, as long as they are spelled as they are stored.
+    pub(crate) fn is_plainly(&self, scheme: &str, authority: &str) -> bool {
+        let is_scheme = match self.origin.https {
+            true => scheme == "https",
+            false => scheme == "http",
+        };
+        let label = match self.subdomains {
+            true => authority
+                .find(self.origin.host.as_str())
+                .unwrap_or_default(),
+            false => 0,
+        };
+        let (label, authority) = authority.split_at(label);
+        is_scheme
+            && label.is_empty() != self.subdomains
+            && (label.is_empty() || label.ends_with('.'))
+            && self.origin.is_plain_authority(authority)
     }
 
     pub(crate) fn includes(&self, origin: &Origin) -> bool {

@@ -48,6 +48,10 @@ impl Principal {
     pub(crate) fn id(&self) -> &[u8] {
         &self.id
     }
+
+    pub(crate) fn shared_id(&self) -> Arc<[u8]> {
+        Arc::clone(&self.id)
+    }
 }
 
 impl fmt::Debug for Principal {

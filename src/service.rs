@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{AUTHORIZATION, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -13,8 +12,9 @@ use tower_service::Service;
 use crate::body::{BodyFactory, Replay, ReplayBody, ResponseBody};
 use crate::error::BoxError;
 use crate::future::ResponseFuture;
+use crate::kept::KeptHead;
 use crate::layer::{Config, MfaLayer};
-use crate::request::RequestHead;
+use crate::request::RefusedHead;
 
 /// In a request's extensions: pass this request through, whatever comes back.
 ///
@@ -119,49 +119,61 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let codes = take_code_headers(&self.config.code_headers, request.headers_mut());
+        let config = &self.config;
+        let codes = match config.code_headers.is_empty() {
+            true => None,
+            false => take_code_headers(&config.code_headers, request.headers_mut()),
+        };
         if passes(&request) {
             return ResponseFuture::passed(self.inner.call(request.map(ReplayBody::once)));
         }
+        let elevated;
+        // a head is large: it is moved only where somebody has to see it
+        if config.shows_heads() {
+            let (head, body) = request.into_parts();
+            if !config.takes_part(&head) {
+                let request = Request::from_parts(head, ReplayBody::once(body));
+                return ResponseFuture::passed(self.inner.call(request));
+            }
+            elevated = config.elevated_by_head(&head);
+            request = Request::from_parts(head, body);
+        } else if !config.elevations.is_empty() {
+            elevated = config.elevated(&request);
+        } else {
+            elevated = None;
+        }
+        let Some(kept) = KeptHead::keep(&mut request, elevated) else {
+            return ResponseFuture::passed(self.inner.call(request.map(ReplayBody::once)));
+        };
         // the service that was polled ready takes this call; its clone is polled ready before the next one
         let clone = self.inner.clone();
         let mut service = std::mem::replace(&mut self.inner, clone);
+        let limit = config.max_replay_bytes;
         let factory = request.extensions().get::<BodyFactory<B>>().cloned();
-        let (mut head, body) = request.into_parts();
-        let (body, replay) = ReplayBody::new(body, self.config.max_replay_bytes, factory);
-        let checkpoint_head = head.clone();
-        let elevated = self.config.elevated(&head);
-        if let Some(authorization) = elevated.clone() {
-            // `insert` would make room for one more header first, even where it only replaces
-            match head.headers.get_mut(AUTHORIZATION) {
-                Some(value) => *value = authorization,
-                None => _ = head.headers.insert(AUTHORIZATION, authorization),
-            }
-        }
+        let config = Arc::clone(config);
+        let (head, body) = request.into_parts();
+        let (body, replay) = ReplayBody::new(body, limit, factory);
         let future = service.call(Request::from_parts(head, body));
         let checkpoint = Checkpoint {
-            head: checkpoint_head,
-            elevated,
-            refused: None,
+            head: kept,
             codes,
+            refused: None,
             replay,
             service,
-            config: Arc::clone(&self.config),
+            config,
         };
         ResponseFuture::attempt(future, checkpoint)
     }
 }
 
-/// Whether a request takes no part: its caller opted out, or it asks for a tunnel or another protocol, after which there is no
-/// request left to send again.
+/// Whether a request takes no part: its caller opted out, or it asks for a tunnel, after which there is no request left to send
+/// again. So is it with one that asks for another protocol, which shows when its headers are kept.
 fn passes<B>(request: &Request<B>) -> bool {
-    request.extensions().get::<NoStepUp>().is_some()
-        || request.method() == Method::CONNECT
-        || request.headers().contains_key(UPGRADE)
+    request.extensions().get::<NoStepUp>().is_some() || request.method() == Method::CONNECT
 }
 
 /// Takes the headers that carry codes off a request; most requests have none.
-fn take_code_headers(names: &[HeaderName], headers: &mut HeaderMap) -> Option<HeaderMap> {
+fn take_code_headers(names: &[HeaderName], headers: &mut HeaderMap) -> Option<Box<HeaderMap>> {
     if !names.iter().any(|name| headers.contains_key(name)) {
         return None;
     }
@@ -180,33 +192,57 @@ fn take_code_headers(names: &[HeaderName], headers: &mut HeaderMap) -> Option<He
             headers.append(name, value);
         }
     }
-    Some(taken)
+    Some(Box::new(taken))
 }
 
-/// What is kept of a request while its first attempt is under way: all that it takes to send it again.
-pub(crate) struct Checkpoint<S, B> {
-    pub(crate) head: request::Parts,
-    /// The elevated token that the attempt under way carries in place of the request's own.
-    pub(crate) elevated: Option<HeaderValue>,
+/// What is kept of a request while an attempt is under way: all that it takes to send it again. `H` is its head; small in a future
+/// that nearly always ends with the first attempt, restored once there is a demand.
+pub(crate) struct Checkpoint<S, B, H = KeptHead> {
+    pub(crate) head: H,
     /// The elevated token that was refused.
-    pub(crate) refused: Option<HeaderValue>,
-    codes: Option<HeaderMap>,
+    pub(crate) refused: Option<Box<HeaderValue>>,
+    codes: Option<Box<HeaderMap>>,
     pub(crate) replay: Replay<B>,
     pub(crate) service: S,
     pub(crate) config: Arc<Config>,
 }
 
+/// The same, once there may be a demand.
+pub(crate) type Restored<S, B> = Checkpoint<S, B, RefusedHead>;
+
+impl<S, B, H> Checkpoint<S, B, H> {
+    fn with_head<T>(self, change: impl FnOnce(H) -> T) -> Checkpoint<S, B, T> {
+        Checkpoint {
+            head: change(self.head),
+            refused: self.refused,
+            codes: self.codes,
+            replay: self.replay,
+            service: self.service,
+            config: self.config,
+        }
+    }
+}
+
 impl<S, B> Checkpoint<S, B> {
-    /// The head as the layer got it, headers with codes included.
-    pub(crate) fn request_head(&self) -> RequestHead {
-        let mut headers = self.head.headers.clone();
-        headers.extend(self.codes.clone().unwrap_or_default());
-        RequestHead::from_parts(
-            self.head.method.clone(),
-            self.head.uri.clone(),
-            headers,
-            self.head.extensions.clone(),
-        )
+    /// `None` if the request cannot be sent again.
+    pub(crate) fn restore(mut self) -> Option<Restored<S, B>> {
+        let head = RefusedHead::new(self.head.restore()?, self.codes.as_deref());
+        Some(self.with_head(|_kept| head))
+    }
+
+    /// Lets the dialect get ready for a demand, if the request's origin is trusted.
+    pub(crate) fn anticipate(&self) {
+        let (scheme, authority) = self.head.origin();
+        if self.config.plainly_trusts(scheme, authority) {
+            self.config.dialect.anticipate();
+        }
+    }
+}
+
+impl<S, B> Restored<S, B> {
+    /// The other way round, for another attempt or because there was no demand.
+    pub(crate) fn keep(self) -> Checkpoint<S, B> {
+        self.with_head(|head| KeptHead::plain(head.into_restored()))
     }
 }
 

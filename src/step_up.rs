@@ -13,10 +13,10 @@ use tracing::{Instrument, Span, field::Empty};
 use crate::cooperation::{self, Elsewhere};
 use crate::demand::Demand;
 use crate::dialect::Context;
-use crate::elevation::{Elevation, key};
+use crate::elevation::Elevation;
 use crate::error::{Kind, StepUpError};
 use crate::event::{Event, SteppedUp};
-use crate::flight::{Joined, Landed, panicked};
+use crate::flight::{Joined, Landed, Purpose, panicked};
 use crate::layer::Config;
 use crate::met::{Met, check};
 use crate::origin::Origin;
@@ -29,6 +29,13 @@ use crate::token::Secret;
 /// How long the code provider may take to store a new recovery code, before the request goes on.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What has become of a demand.
+pub(crate) enum Begun {
+    /// It is met already: another step-up has ended between the refusal and now.
+    Met(Arc<Met>),
+    UnderWay(Joined),
+}
+
 pub(crate) type SteppingUp = Pin<Box<dyn Future<Output = Landed> + Send>>;
 
 /// What has to be met, and for whom.
@@ -36,19 +43,34 @@ pub(crate) struct Asked {
     pub(crate) request: RequestHead,
     pub(crate) demand: Demand,
     /// None if it is nobody else's business: no principal, or a request for tokens.
-    pub(crate) principal: Option<Principal>,
+    purpose: Option<Arc<Purpose>>,
     /// The elevated token that was refused just now.
-    pub(crate) refused: Option<HeaderValue>,
+    refused: Option<HeaderValue>,
     /// The number of the step-up that was started for it.
-    pub(crate) flight: u64,
+    flight: u64,
 }
 
 impl Asked {
-    /// The key under which others ask for the same.
-    fn key(&self) -> Option<StoreKey> {
-        let principal = self.principal.as_ref()?;
-        let origin = Origin::of(self.request.uri());
-        Some(key(principal, origin.as_ref(), self.demand.requirement()))
+    fn new(
+        principal: Option<&[u8]>,
+        request: &RequestHead,
+        demand: Demand,
+        refused: Option<&HeaderValue>,
+    ) -> Self {
+        let purpose = principal.map(|principal| {
+            Arc::new(Purpose {
+                principal: Principal::new(principal),
+                origin: Origin::of(request.uri()),
+                requirement: demand.requirement().clone(),
+            })
+        });
+        Self {
+            request: request.clone(),
+            demand,
+            purpose,
+            refused: refused.cloned(),
+            flight: 0,
+        }
     }
 
     /// Whether a remembered token is worth a try.
@@ -62,21 +84,42 @@ impl Asked {
     }
 
     /// Whether others are to use what this brings: nobody has forgotten the principal meanwhile.
-    pub(crate) fn is_for_others(&self, config: &Config, key: &StoreKey) -> bool {
-        config.flights.is_open(key, self.flight)
+    pub(crate) fn is_for_others(&self, config: &Config) -> bool {
+        let purpose = self.purpose.as_ref();
+        purpose.is_some_and(|purpose| config.flights.is_open(&purpose.principal, self.flight))
     }
 }
 
-/// Meets a demand, together with all others who ask for the same.
-pub(crate) fn step_up(config: &Arc<Config>, mut asked: Asked) -> Result<Joined, StepUpError> {
-    let key = asked.key();
-    let whose = key.zip(asked.principal.clone());
+/// Meets a demand, together with all others who ask for the same. `refused` is the elevated token that was refused just now.
+pub(crate) fn step_up(
+    config: &Arc<Config>,
+    principal: Option<&[u8]>,
+    request: &RequestHead,
+    demand: Demand,
+    refused: Option<&HeaderValue>,
+) -> Result<Begun, StepUpError> {
+    // first, since thousands may: nothing is made for them that only the one needs who starts it
+    if let Some(joined) = principal.and_then(|principal| {
+        config
+            .flights
+            .join(principal, request.uri(), demand.requirement())
+    }) {
+        return Ok(Begun::UnderWay(joined));
+    }
+    let mut asked = Asked::new(principal, request, demand, refused);
+    if let Some(met) = remembered(config, &asked) {
+        return Ok(Begun::Met(Arc::new(met)));
+    }
+    let purpose = asked.purpose.clone();
     let start = |id| -> SteppingUp {
         let config = Arc::clone(config);
         asked.flight = id;
-        Box::pin(async move { meet(&config, asked, key).await })
+        Box::pin(async move { meet(&config, asked).await })
     };
-    config.flights.join(whose, config.max_step_ups, start)
+    config
+        .flights
+        .join_or_start(purpose, config.max_step_ups, start)
+        .map(Begun::UnderWay)
 }
 
 /// Tells the log and the caller's hook that there will be no retry.
@@ -103,12 +146,13 @@ pub(crate) fn report(config: &Config, request: &RequestHead, error: &StepUpError
     config.emit(&Event::Failed { request, error });
 }
 
-async fn meet(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
-    // another step-up may have ended between this one's refusal and now
+async fn meet(config: &Config, asked: Asked) -> Landed {
+    // once more: one may have ended just before this one was started
     if let Some(met) = remembered(config, &asked) {
         return Ok(Arc::new(met));
     }
-    if let Some(error) = key.and_then(|key| config.flights.held_off(&key)) {
+    let purpose = asked.purpose.as_ref();
+    if let Some(error) = purpose.and_then(|purpose| config.flights.held_off(purpose)) {
         report(config, &asked.request, &error);
         return Err(error);
     }
@@ -119,23 +163,27 @@ async fn meet(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
         attempts = Empty,
         outcome = Empty,
     );
-    ask(config, asked, key).instrument(span).await
+    ask(config, asked).instrument(span).await
 }
 
-async fn ask(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
+async fn ask(config: &Config, asked: Asked) -> Landed {
     let request = &asked.request;
+    let store = config.store.as_ref().and_then(|store| {
+        let purpose = asked.purpose.as_ref()?;
+        Some((store, purpose.key()))
+    });
     config.emit(&Event::Started { request });
     let codes = Arc::new(AtomicU32::new(0));
     let meeting = async {
-        match (&config.store, key) {
-            (Some(store), Some(key)) => {
+        match &store {
+            Some((store, key)) => {
                 let prompt = prompt(config, &asked, &codes);
-                match cooperation::meet(store, &key, config, &asked, prompt).await {
+                match cooperation::meet(store, key, config, &asked, prompt).await {
                     Elsewhere::Met(met) => Ok(met),
                     Elsewhere::Here(result) => result,
                 }
             }
-            _ => prompt(config, &asked, &codes).await,
+            None => prompt(config, &asked, &codes).await,
         }
     };
     let meeting = AssertUnwindSafe(meeting).catch_unwind();
@@ -154,8 +202,8 @@ async fn ask(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
         Ok(result) => result,
         Err(error) => {
             // it may have the lease, and others wait for that
-            if let (Some(store), Some(key)) = (&config.store, key) {
-                cooperation::give_up(store, &key, config).await;
+            if let Some((store, key)) = &store {
+                cooperation::give_up(store, key, config).await;
             }
             Err(error)
         }
@@ -168,7 +216,7 @@ async fn ask(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
                 span.record("factor", factor.as_str());
             }
             span.record("outcome", "stepped_up");
-            if key.is_some_and(|key| asked.is_for_others(config, &key)) {
+            if asked.is_for_others(config) {
                 remember(config, &asked, &met);
             }
             config.emit(&Event::Succeeded {
@@ -176,7 +224,7 @@ async fn ask(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
                 stepped_up: &met.stepped_up,
             });
             hand_over_recovery_code(config, &met.stepped_up).await;
-            Ok(Arc::new(met))
+            Ok(Arc::new(met.checked_for(request)))
         }
         Err(error) => {
             span.record("outcome", error.outcome());
@@ -184,11 +232,12 @@ async fn ask(config: &Config, asked: Asked, key: Option<StoreKey>) -> Landed {
                 error.kind(),
                 Kind::Declined | Kind::Rejected | Kind::WrongCode
             );
-            if let Some(key) = key
+            if let Some(purpose) = &asked.purpose
                 && by_a_person
                 && config.codes.is_interactive()
             {
-                config.flights.hold_off(key, &error, config.hold_off);
+                let purpose = Arc::clone(purpose);
+                config.flights.hold_off(purpose, &error, config.hold_off);
             }
             report(config, request, &error);
             Err(error)
@@ -202,12 +251,11 @@ async fn prompt(
     asked: &Asked,
     codes: &Arc<AtomicU32>,
 ) -> Result<Met, StepUpError> {
-    if let Some(principal) = &asked.principal
+    if let Some(purpose) = &asked.purpose
         && config.codes.is_interactive()
     {
-        config
-            .prompt_limit
-            .take(StoreKey::of_parts([principal.id()]))?;
+        let principal = purpose.principal.id();
+        config.prompt_limit.take(StoreKey::of_parts([principal]))?;
     }
     let context = Context::new(
         Arc::clone(&config.codes),
@@ -223,29 +271,29 @@ async fn prompt(
 }
 
 fn remembered(config: &Config, asked: &Asked) -> Option<Met> {
-    let requirement = asked.demand.requirement();
+    let purpose = asked.purpose.as_ref()?;
     let found = config.elevations.find(
-        asked.principal.as_ref()?,
+        &purpose.principal,
         asked.request.uri(),
-        requirement,
+        &purpose.requirement,
         config.clock.now(),
     )?;
     let is_good =
         asked.is_news(&found.authorization) && !asked.is_another_users(&found.authorization);
-    is_good.then(|| Met::by_token(found.authorization))
+    is_good.then(|| Met::by_token(found.authorization).checked_for(&asked.request))
 }
 
 fn remember(config: &Config, asked: &Asked, met: &Met) {
     let Some((authorization, expires_at)) = met.token() else {
         return;
     };
-    let Some(principal) = asked.principal.clone() else {
+    let Some(purpose) = &asked.purpose else {
         return;
     };
     config.elevations.insert(Elevation::new(
-        principal,
-        Origin::of(asked.request.uri()),
-        asked.demand.requirement().clone(),
+        purpose.principal.clone(),
+        purpose.origin.clone(),
+        purpose.requirement.clone(),
         authorization.clone(),
         expires_at,
         config.clock.now(),

@@ -760,6 +760,27 @@ async fn an_empty_body_stays_empty_with_its_hint() {
 // ===== opting out =====
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_takes_no_part_is_not_stepped_up() {
+    let (layer, seen) = layer(Plan::Bearer("new"));
+    let layer = layer.step_up_if(|head| head.uri.path() != "/public");
+    let (mut service, mut handle) = mocked(layer);
+    for (uri, takes_part) in [("/public", false), ("/private", true)] {
+        let mut request = get();
+        *request.uri_mut() = uri.parse().unwrap();
+        let mut response = send(&mut service, request);
+        let answer = accept(&mut handle).1;
+        answer.send_response(demand_by_head(Script::empty()));
+        if takes_part {
+            assert_pending!(response.poll());
+            accept(&mut handle).1.send_response(ok());
+        }
+        let status = finish(&mut response).status();
+        assert_eq!(status == StatusCode::OK, takes_part);
+    }
+    assert_eq!(seen.resolves(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_opted_out_is_not_stepped_up() {
     let (layer, seen) = layer(Plan::Bearer("new"));
     let mut request = post(Script::exact([data("a"), trailers("t")]));

@@ -5,11 +5,13 @@
 //! handed on complete.
 
 mod factory;
+mod frames;
 #[cfg(test)]
 mod model;
 mod peek;
 mod replay;
 mod response;
+mod shared;
 mod tape;
 
 pub use factory::BodyFactory;

@@ -8,7 +8,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::BodyFactory;
-use crate::body::tape::{FIRST_ATTEMPT, Tape};
+use crate::body::shared::Progress;
+use crate::body::tape::Tape;
 use crate::error::BoxError;
 
 /// The body of a request that passes through [`Mfa`](crate::Mfa): streams, and can be sent again.
@@ -37,19 +38,10 @@ enum Kind<B> {
     Taped(Attempt<B>),
 }
 
-/// What one attempt has sent of a tape.
+/// An attempt to send a tape.
 struct Attempt<B> {
     tape: Tape<B>,
-    number: u32,
-    /// Frames sent.
-    position: usize,
-    /// Bytes sent.
-    sent: u64,
-    started: bool,
-    /// It has sent everything. Remembered here, since a source that is made again no longer knows.
-    whole: bool,
-    /// It is whole, or it has failed.
-    ended: bool,
+    progress: Progress,
 }
 
 /// What the layer keeps of a request's body: the way to send it again.
@@ -71,6 +63,7 @@ impl<B: Body> ReplayBody<B> {
     }
 
     /// A body that can be sent again if a factory makes it again, or if it is no longer than `limit` bytes.
+    #[inline]
     pub(crate) fn new(body: B, limit: usize, factory: Option<BodyFactory<B>>) -> (Self, Replay<B>) {
         let hint = body.size_hint();
         if body.is_end_stream() {
@@ -80,8 +73,8 @@ impl<B: Body> ReplayBody<B> {
         if factory.is_none() && hint.lower() > limit as u64 {
             return (Self::once(body), Replay::Impossible);
         }
-        let tape = Tape::new(body, limit, factory);
-        let kind = Kind::Taped(Attempt::new(tape.clone(), FIRST_ATTEMPT));
+        let tape = Tape::new(body, hint, limit, factory);
+        let kind = Kind::Taped(Attempt::new(tape.clone(), Progress::first()));
         (Self { kind }, Replay::Taped(Taped(tape)))
     }
 }
@@ -95,7 +88,7 @@ impl<B: Body> Replay<B> {
             Self::Impossible => return None,
             Self::Taped(Taped(tape)) => {
                 let number = tape.take_over()?;
-                Kind::Taped(Attempt::new(tape.clone(), number))
+                Kind::Taped(Attempt::new(tape.clone(), Progress::of(number)))
             }
         };
         Some(ReplayBody { kind })
@@ -135,55 +128,8 @@ impl<B> Drop for Taped<B> {
 }
 
 impl<B> Attempt<B> {
-    fn new(tape: Tape<B>, number: u32) -> Self {
-        Self {
-            tape,
-            number,
-            position: 0,
-            sent: 0,
-            started: false,
-            whole: false,
-            ended: false,
-        }
-    }
-}
-
-impl<B> Attempt<B>
-where
-    B: Body + Unpin,
-    B::Error: Into<BoxError>,
-{
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        self.started = true;
-        let next = self.tape.poll_frame(self.number, self.position, cx);
-        match &next {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(frame))) => {
-                self.position += 1;
-                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.whole =
-                    frame.is_trailers() || self.tape.is_end_stream(self.number, self.position);
-                self.ended = self.whole;
-            }
-            Poll::Ready(Some(Err(_)) | None) => self.ended = true,
-        }
-        next
-    }
-
-    fn is_end_stream(&self) -> bool {
-        // the first attempt had not ended before it was polled, or there would be no tape; so neither has a retry
-        self.whole || (self.started && self.tape.is_end_stream(self.number, self.position))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.number == FIRST_ATTEMPT {
-            self.tape.size_hint()
-        } else {
-            less(self.tape.first_hint(), self.sent)
-        }
+    fn new(tape: Tape<B>, progress: Progress) -> Self {
+        Self { tape, progress }
     }
 }
 
@@ -219,7 +165,7 @@ where
                     Err(error) => Err(error.into()),
                 })
             }),
-            Kind::Taped(attempt) => attempt.poll_frame(cx),
+            Kind::Taped(attempt) => attempt.tape.poll_frame(&mut attempt.progress, cx),
         }
     }
 
@@ -227,7 +173,7 @@ where
         match &self.kind {
             Kind::Empty(_) => true,
             Kind::Once(body) => body.is_end_stream(),
-            Kind::Taped(attempt) => attempt.is_end_stream(),
+            Kind::Taped(attempt) => attempt.tape.is_end_stream(&attempt.progress),
         }
     }
 
@@ -235,7 +181,7 @@ where
         match &self.kind {
             Kind::Empty(hint) => *hint,
             Kind::Once(body) => body.size_hint(),
-            Kind::Taped(attempt) => attempt.size_hint(),
+            Kind::Taped(attempt) => attempt.tape.size_hint(&attempt.progress),
         }
     }
 }

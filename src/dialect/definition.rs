@@ -31,6 +31,12 @@ pub trait Dialect: Send + Sync + 'static {
         None
     }
 
+    /// Gets ready for a demand that may be coming: opens a connection, for example. Defaults to doing nothing.
+    ///
+    /// It is called as soon as the head of a response from a trusted origin says that there may be one, before the body is read, in
+    /// the future of the request: it must return at once. Most of these responses are no demands in the end.
+    fn anticipate(&self) {}
+
     /// Whether a request is one for tokens, at an endpoint that the dialect's own settings name. Defaults to `false`.
     ///
     /// Then what [`resolve`](Self::resolve) gets is the answer to it ([`Remedy::response`]), and nothing is sent again; so its
@@ -110,6 +116,7 @@ pub(crate) trait ErasedDialect: Send + Sync {
     fn name(&self) -> &'static str;
     fn detect(&self, response: ResponseHead<'_>) -> Detection;
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand>;
+    fn anticipate(&self);
     fn is_token_request(&self, method: &Method, uri: &Uri) -> bool;
     fn obstacle(&self, demand: &Demand) -> Option<StepUpError>;
     fn resolve(self: Arc<Self>, demand: Demand, context: Context) -> Resolving;
@@ -124,6 +131,9 @@ impl<D: Dialect> ErasedDialect for D {
     }
     fn detect_body(&self, response: ResponseHead<'_>, body: &[u8]) -> Option<Demand> {
         Dialect::detect_body(self, response, body)
+    }
+    fn anticipate(&self) {
+        Dialect::anticipate(self);
     }
     fn is_token_request(&self, method: &Method, uri: &Uri) -> bool {
         Dialect::is_token_request(self, method, uri)

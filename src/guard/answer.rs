@@ -8,6 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::error::ConfigError;
+use crate::guard::ready::ReadyAnswers;
 use crate::guard::reason::Reason;
 use crate::guard::requirement::Shortfall;
 use crate::www_authenticate::Challenge;
@@ -45,6 +46,7 @@ pub(crate) struct Wording {
     pub(crate) realm: Option<String>,
     /// Of each answer; `resource_metadata` is one of them.
     pub(crate) extra: Vec<(String, String)>,
+    ready: ReadyAnswers,
 }
 
 impl Wording {
@@ -79,6 +81,17 @@ impl Wording {
 
     /// The answer to a refused request.
     pub(crate) fn answer(&self, refusal: &Refusal) -> Response<Bytes> {
+        match refusal {
+            Refusal {
+                reason,
+                shortfall: None,
+                retry_after: None,
+            } => self.ready.get(*reason, || self.write(refusal)),
+            _ => self.write(refusal),
+        }
+    }
+
+    fn write(&self, refusal: &Refusal) -> Response<Bytes> {
         let reason = refusal.reason;
         let (status, error) = classify(reason);
         let mut response = Response::new(Bytes::new());
@@ -188,5 +201,68 @@ fn describe(reason: Reason) -> &'static str {
         | Reason::UnsupportedAlgorithm
         | Reason::WrongIssuer
         | Reason::WrongType => "The access token is invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REASONS: [Reason; 18] = [
+        Reason::AmbiguousPath,
+        Reason::Bound,
+        Reason::Expired,
+        Reason::KeysUnavailable,
+        Reason::MalformedRequest,
+        Reason::MalformedToken,
+        Reason::Missing,
+        Reason::NotYetValid,
+        Reason::Revoked,
+        Reason::Scope,
+        Reason::Signature,
+        Reason::Stale,
+        Reason::UnknownKey,
+        Reason::UnsupportedAlgorithm,
+        Reason::Weak,
+        Reason::WrongAudience,
+        Reason::WrongIssuer,
+        Reason::WrongType,
+    ];
+
+    fn assert_same(one: &Response<Bytes>, other: &Response<Bytes>) {
+        assert_eq!(one.status(), other.status());
+        assert_eq!(one.headers(), other.headers());
+        assert_eq!(one.body(), other.body());
+    }
+
+    #[test]
+    fn an_answer_that_was_made_before_is_the_same() {
+        let mut wording = Wording::default();
+        for round in 0..2 {
+            for reason in REASONS {
+                let mut refusal = Refusal::from(reason);
+                let written = wording.write(&refusal);
+                for _ in 0..2 {
+                    assert_same(&wording.answer(&refusal), &written);
+                }
+                // what only this request is answered is written for it, and not kept
+                refusal.retry_after = Some(Duration::from_secs(7));
+                assert_same(&wording.answer(&refusal), &wording.write(&refusal));
+                assert_ne!(wording.answer(&refusal).headers(), written.headers());
+                refusal.retry_after = None;
+                refusal.shortfall = Some(Shortfall {
+                    reason,
+                    acr_values: Some("gold".into()),
+                    max_age: Some(60),
+                    scope: Some("read".into()),
+                });
+                assert_same(&wording.answer(&refusal), &wording.write(&refusal));
+                assert_same(&wording.answer(&Refusal::from(reason)), &written);
+            }
+            // a copy with other words has none of the old answers
+            assert_eq!(round > 0, wording.realm.is_some());
+            wording = wording.clone();
+            wording.realm = Some("example".to_owned());
+        }
     }
 }

@@ -149,7 +149,7 @@ impl<S, B> Waiting<S, B> {
             // not given by a decision that may not wait
             Outcome::Wait(fetch) => State::Keys {
                 waiting: Box::new(Self {
-                    fetch,
+                    fetch: *fetch,
                     request,
                     ..self
                 }),

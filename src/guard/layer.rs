@@ -9,7 +9,7 @@ use tower_layer::Layer;
 
 use crate::error::ConfigError;
 use crate::guard::answer::{Refusal, Wording};
-use crate::guard::credentials::bearer_token;
+use crate::guard::credentials::{Sent, bearer_token};
 use crate::guard::decision::Decision;
 use crate::guard::keys::Fetch;
 use crate::guard::policy::{Policy, Selected};
@@ -188,14 +188,14 @@ pub(crate) struct Rule {
     policy: Policy,
 }
 
-/// What becomes of a request.
+/// What becomes of a request. Small, so that it comes back in registers: the other two are in boxes.
 pub(crate) enum Outcome {
     /// It goes on.
     Allow(Option<VerifiedToken>),
     /// It is answered here.
     Refuse(Box<Refused>),
     /// Keys are being fetched; ask again then.
-    Wait(Fetch),
+    Wait(Box<Fetch>),
 }
 
 pub(crate) struct Refused {
@@ -210,92 +210,140 @@ impl Rule {
 
     /// Decides by the head of a request, and gives it back. `may_wait` is `false` after keys were fetched for it.
     pub(crate) fn decide<B>(&self, request: Request<B>, may_wait: bool) -> (Request<B>, Outcome) {
-        let config = &self.config;
-        // most policies need no more of the head than is at hand
-        if let Some(requirement) = self.policy.fixed() {
-            let outcome = config.check(
-                requirement,
-                request.method(),
-                request.uri(),
-                request.headers(),
-                may_wait,
-            );
+        if let Some(outcome) = self.decide_by_reference(&request, may_wait) {
             return (request, outcome);
         }
-        let (head, body) = request.into_parts();
-        let outcome = match self.policy.select(&head) {
+        let config = &self.config;
+        let (parts, body) = request.into_parts();
+        let head = Head {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        };
+        let outcome = match self.policy.select(&parts) {
             Ok(Selected::Public) => {
-                config.tell(&Decision::new(&head.method, &head.uri, None));
+                config.tell(&Decision::new(head.method, head.uri, None));
                 Outcome::Allow(None)
             }
-            Ok(Selected::Require(requirement)) => config.check(
-                &requirement,
-                &head.method,
-                &head.uri,
-                &head.headers,
-                may_wait,
-            ),
-            Err(reason) => config.refuse(&head.method, &head.uri, reason.into(), None),
+            Ok(Selected::Require(requirement)) => config.check(&requirement, head, may_wait),
+            Err(reason) => config.refuse(head, reason.into(), None),
         };
-        (Request::from_parts(head, body), outcome)
+        (Request::from_parts(parts, body), outcome)
     }
+
+    /// [`decide`](Self::decide), if the policy is the same for all requests, as most are: a request need not be moved for it.
+    pub(crate) fn decide_by_reference<B>(
+        &self,
+        request: &Request<B>,
+        may_wait: bool,
+    ) -> Option<Outcome> {
+        let requirement = self.policy.fixed()?;
+        let head = Head {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+        };
+        Some(self.config.check(requirement, head, may_wait))
+    }
+}
+
+/// What of a request is looked at.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
 }
 
 impl Config {
     /// The order of the checks is that of guard rule 3: the token, what it is for, its scope, its strength. So a challenge to step
     /// up tells nobody what is needed who has no valid token.
-    fn check(
+    fn check(&self, requirement: &Requirement, head: Head<'_>, may_wait: bool) -> Outcome {
+        let now = self.verifier.now();
+        let sent = match bearer_token(head.headers) {
+            Ok(sent) => sent,
+            Err(reason) => return self.refuse(head, reason.into(), None),
+        };
+        if self.is_allowed_at_a_glance(requirement, sent, now) {
+            self.tell(&Decision::new(head.method, head.uri, None));
+            return Outcome::Allow(None);
+        }
+        match self.verifier.check_seen(sent.bytes(), now) {
+            Some(Ok(token)) => self.demand(requirement, head, token, now),
+            Some(Err(reason)) => self.refuse(head, reason.into(), None),
+            None => self.check_unseen(requirement, head, sent, now, may_wait),
+        }
+    }
+
+    /// Whether the request goes on, where nobody wants to have its token. `false` says nothing.
+    fn is_allowed_at_a_glance(&self, requirement: &Requirement, sent: Sent<'_>, now: u64) -> bool {
+        let leeway = self.verifier.leeway_seconds();
+        !self.insert_token
+            && self.on_decision.is_none()
+            && !requirement.has_predicates()
+            && self
+                .verifier
+                .is_good_at_a_glance(sent.bytes(), now, |token| {
+                    requirement.check(token, now, leeway).is_ok()
+                })
+    }
+
+    fn check_unseen(
         &self,
         requirement: &Requirement,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
+        head: Head<'_>,
+        sent: Sent<'_>,
+        now: u64,
         may_wait: bool,
     ) -> Outcome {
-        let token = match bearer_token(headers) {
+        let token = match sent.token() {
             Ok(token) => token,
-            Err(reason) => return self.refuse(method, uri, reason.into(), None),
+            Err(reason) => return self.refuse(head, reason.into(), None),
         };
-        let now = self.verifier.now();
-        match self.verifier.check(token, now, may_wait) {
-            Verdict::Verified(token) => {
-                match requirement.check(&token, now, self.verifier.leeway_seconds()) {
-                    Ok(()) => {
-                        self.tell(&Decision::new(method, uri, Some(&token)));
-                        Outcome::Allow(Some(token).filter(|_| self.insert_token))
-                    }
-                    Err(shortfall) => self.refuse(method, uri, shortfall.into(), Some(token)),
-                }
-            }
-            Verdict::Refused(reason) => self.refuse(method, uri, reason.into(), None),
+        match self.verifier.check_unseen(token, now, may_wait) {
+            Verdict::Verified(token) => self.demand(requirement, head, token, now),
+            Verdict::Refused(reason) => self.refuse(head, reason.into(), None),
             Verdict::Unavailable(wait) => {
                 let refusal = Refusal {
                     reason: Reason::KeysUnavailable,
                     shortfall: None,
                     retry_after: Some(wait),
                 };
-                self.refuse(method, uri, refusal, None)
+                self.refuse(head, refusal, None)
             }
-            Verdict::Wait(fetch) => Outcome::Wait(fetch),
+            Verdict::Wait(fetch) => Outcome::Wait(Box::new(fetch)),
         }
     }
 
-    fn refuse(
+    /// What is done with a token that is good.
+    fn demand(
         &self,
-        method: &Method,
-        uri: &Uri,
-        refusal: Refusal,
-        token: Option<VerifiedToken>,
+        requirement: &Requirement,
+        head: Head<'_>,
+        token: VerifiedToken,
+        now: u64,
     ) -> Outcome {
-        self.tell(&Decision::new(method, uri, token.as_ref()).refused(&refusal));
+        match requirement.check(&token, now, self.verifier.leeway_seconds()) {
+            Ok(()) => {
+                self.tell(&Decision::new(head.method, head.uri, Some(&token)));
+                Outcome::Allow(Some(token).filter(|_| self.insert_token))
+            }
+            Err(shortfall) => self.refuse(head, shortfall.into(), Some(token)),
+        }
+    }
+
+    fn refuse(&self, head: Head<'_>, refusal: Refusal, token: Option<VerifiedToken>) -> Outcome {
+        self.tell(&Decision::new(head.method, head.uri, token.as_ref()).refused(&refusal));
         Outcome::Refuse(Box::new(Refused { refusal, token }))
     }
 
     fn tell(&self, decision: &Decision<'_>) {
-        let (method, path) = (decision.method(), decision.uri().path());
+        let (method, uri) = (decision.method(), decision.uri());
         match decision.reason() {
-            None => tracing::trace!(%method, path, "allowed"),
-            Some(reason) => tracing::debug!(%method, path, reason = reason.as_str(), "refused"),
+            None => tracing::trace!(%method, path = uri.path(), "allowed"),
+            Some(reason) => {
+                tracing::debug!(%method, path = uri.path(), reason = reason.as_str(), "refused");
+            }
         }
         if let Some(on_decision) = &self.on_decision {
             on_decision(decision);

@@ -68,6 +68,7 @@ mod jwt;
 mod keys;
 mod layer;
 mod policy;
+mod ready;
 mod reason;
 mod relay;
 mod requirement;

@@ -61,8 +61,15 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (mut request, outcome) = self.rule.decide(request, true);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let outcome = match self.rule.decide_by_reference(&request, true) {
+            Some(outcome) => outcome,
+            None => {
+                let outcome;
+                (request, outcome) = self.rule.decide(request, true);
+                outcome
+            }
+        };
         match outcome {
             Outcome::Allow(token) => {
                 if let Some(token) = token {
@@ -74,7 +81,7 @@ where
             // the service that was polled ready stays here for the next request; the clone is polled ready when there are keys
             Outcome::Wait(fetch) => {
                 let service = self.inner.clone();
-                ResponseFuture::wait(fetch, request, service, Arc::clone(&self.rule))
+                ResponseFuture::wait(*fetch, request, service, Arc::clone(&self.rule))
             }
         }
     }

@@ -32,8 +32,6 @@ pub(crate) struct Claims {
     pub(crate) expires_at: u64,
     pub(crate) not_before: Option<u64>,
     pub(crate) issued_at: Option<u64>,
-    /// Whether there is a `cnf` claim (RFC 7800): the token is bound to a key that its bearer has to prove.
-    pub(crate) bound: bool,
     /// By which key they were verified: they are good no longer than it is.
     pub(crate) key: Option<Arc<Key>>,
 }

@@ -1,5 +1,7 @@
 //! [`Verifier`]: whether a token is good, whatever it may be used for.
 
+mod glance;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +12,7 @@ use crate::error::ConfigError;
 use crate::guard::algorithm::Algorithm;
 use crate::guard::cache::{Cache, Refused};
 use crate::guard::extract::Extracted;
-use crate::guard::jwt::{self, Rules, TokenType};
+use crate::guard::jwt::{self, At, KnownHeader, Rules, TokenType};
 use crate::guard::keys::{Fetch, Keys, Lookup};
 use crate::guard::reason::Reason;
 use crate::guard::token::VerifiedToken;
@@ -55,6 +57,7 @@ struct Inner {
     settings: Settings,
     cache: Cache<VerifiedToken>,
     refused: Refused,
+    known_header: KnownHeader,
 }
 
 #[derive(Clone)]
@@ -77,6 +80,15 @@ pub(crate) enum Verdict {
     Unavailable(Duration),
     /// Keys are being fetched; ask again then.
     Wait(Fetch),
+}
+
+impl From<Result<VerifiedToken, Reason>> for Verdict {
+    fn from(result: Result<VerifiedToken, Reason>) -> Self {
+        match result {
+            Ok(verified) => Self::Verified(verified),
+            Err(reason) => Self::Refused(reason),
+        }
+    }
 }
 
 impl Verifier {
@@ -271,40 +283,59 @@ impl Verifier {
 
     /// Verifies a token with what is known now. `may_wait` is `false` after keys were fetched for it.
     pub(crate) fn check(&self, token: &str, now: u64, may_wait: bool) -> Verdict {
+        match self.check_seen(token.as_bytes(), now) {
+            Some(seen) => seen.into(),
+            None => self.check_unseen(token, now, may_wait),
+        }
+    }
+
+    /// What comes now of a token that was verified before; nothing if it was not, or not by a key that is still good.
+    pub(crate) fn check_seen(
+        &self,
+        token: &[u8],
+        now: u64,
+    ) -> Option<Result<VerifiedToken, Reason>> {
+        let cache = &self.inner.cache;
+        let verified = cache.get(token)?;
+        if !verified.is_by_present_key() {
+            cache.remove(token);
+            return None;
+        }
+        // no key is searched for, which would do this
+        self.inner.settings.keys.keep_fresh(now);
+        Some(self.check_again(verified, token, now))
+    }
+
+    /// [`check`](Self::check) for a token that [`check_seen`](Self::check_seen) knows nothing of.
+    pub(crate) fn check_unseen(&self, token: &str, now: u64, may_wait: bool) -> Verdict {
+        if let Some(reason) = self.inner.refused.get(token, Instant::now) {
+            return Verdict::Refused(reason);
+        }
+        match self.verify_new(token, now, may_wait) {
+            Ok(verified) => self.check_again(verified, token.as_bytes(), now).into(),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// What is looked at on every request.
+    fn check_again(
+        &self,
+        verified: VerifiedToken,
+        token: &[u8],
+        now: u64,
+    ) -> Result<VerifiedToken, Reason> {
         let Inner {
-            settings,
-            cache,
-            refused,
+            settings, cache, ..
         } = &*self.inner;
-        let seen = cache.get(token);
-        let verified = match seen {
-            Some(verified) if verified.is_by_present_key() => {
-                // no key is searched for, which would do this
-                settings.keys.keep_fresh(now);
-                verified
-            }
-            seen => {
-                if seen.is_some() {
-                    cache.remove(token);
-                }
-                if let Some(reason) = refused.get(token, Instant::now()) {
-                    return Verdict::Refused(reason);
-                }
-                match self.verify_new(token, now, may_wait) {
-                    Ok(verified) => verified,
-                    Err(verdict) => return verdict,
-                }
-            }
-        };
         if let Err(reason) = verified.fields().check_times(now, settings.leeway) {
             if reason == Reason::Expired {
                 cache.remove(token);
             }
-            return Verdict::Refused(reason);
+            return Err(reason);
         }
         match &settings.is_revoked {
-            Some(is_revoked) if is_revoked(&verified) => Verdict::Refused(Reason::Revoked),
-            _ => Verdict::Verified(verified),
+            Some(is_revoked) if is_revoked(&verified) => Err(Reason::Revoked),
+            _ => Ok(verified),
         }
     }
 
@@ -315,13 +346,17 @@ impl Verifier {
             settings,
             cache,
             refused,
+            known_header,
         } = &*self.inner;
-        let parsed = jwt::parse(token, &settings.rules).map_err(Verdict::Refused)?;
+        let at = At {
+            now,
+            leeway: settings.leeway,
+        };
+        let parsed =
+            jwt::parse(token, &settings.rules, known_header, at).map_err(Verdict::Refused)?;
+        let header = parsed.header;
         let mut claims = parsed.claims;
-        claims
-            .check_times(now, settings.leeway)
-            .map_err(Verdict::Refused)?;
-        let key = match settings.keys.find(parsed.kid.as_deref(), parsed.algorithm) {
+        let key = match settings.keys.find(header.kid.as_deref(), header.algorithm) {
             Lookup::Found(key) => key,
             Lookup::Unknown => return Err(Verdict::Refused(Reason::UnknownKey)),
             Lookup::Unavailable { retry_after } => return Err(Verdict::Unavailable(retry_after)),
@@ -329,13 +364,14 @@ impl Verifier {
             // this request has waited once; whether the token is good will be known in a moment
             Lookup::Wait(_) => return Err(Verdict::Unavailable(Duration::from_secs(1))),
         };
-        if !key.verify(parsed.algorithm, parsed.signed, &parsed.signature) {
+        if !key.verify(header.algorithm, parsed.signed, &parsed.signature) {
             if may_wait && let Some(fetch) = settings.keys.doubt(&key) {
                 return Err(Verdict::Wait(fetch));
             }
             refused.insert(token, Reason::Signature, Instant::now());
             return Err(Verdict::Refused(Reason::Signature));
         }
+        known_header.keep(parsed.encoded_header, &header);
         claims.key = Some(key);
         let mut verified = VerifiedToken::new(claims);
         if let Some(extract) = &settings.extract {
@@ -365,6 +401,7 @@ impl Inner {
         Self {
             cache: Cache::new(settings.max_cached_tokens, settings.max_cached_bytes),
             refused: Refused::new(),
+            known_header: KnownHeader::default(),
             settings,
         }
     }

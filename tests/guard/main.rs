@@ -6,6 +6,7 @@ mod answers;
 mod both_sides;
 mod cases;
 mod decisions;
+mod glance;
 mod harness;
 mod keys_away;
 mod readiness;

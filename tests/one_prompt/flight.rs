@@ -506,6 +506,22 @@ async fn a_place_is_free_again_after_success_failure_panic_and_drop() {
     stage.finish(bob()).accepted();
 }
 
+/// Nothing is under way for it.
+#[tokio::test(start_paused = true)]
+async fn who_finds_the_token_there_needs_no_place() {
+    let stage = Stage::with(|layer| layer.max_step_ups(1));
+    let late = stage.begin(of("alice", "/slow/transfers"));
+    stage.finish(alice()).accepted();
+    stage.person.then(Reply::Code(RIGHT).waits());
+    let his = stage.begin(bob());
+    stage.world.answers.open();
+    late.finish().accepted();
+    stage.person.gate().open();
+    his.finish().accepted();
+    assert_eq!(stage.counts(), (2, 2, 2));
+    stage.assert_idle();
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_step_up_at_all_can_be_set() {
     let stage = Stage::with(|layer| layer.max_step_ups(0));

@@ -188,6 +188,10 @@ impl Dialect for Auth0 {
         wire::demand(body)
     }
 
+    fn anticipate(&self) {
+        self.transport.open_ahead(&self.token_endpoint);
+    }
+
     fn is_token_request(&self, method: &Method, uri: &Uri) -> bool {
         let endpoint = &self.token_endpoint;
         method == Method::POST

@@ -8,16 +8,14 @@ mod shard;
 mod tests;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::refused::Refused;
 use self::shard::{Entry, Shard};
+use crate::keyed_hash::KeyedHash;
 
 const MAX_SHARDS: usize = 16;
-/// How much of a token's end chooses its place: 24 characters of base64url are 18 bytes of its signature.
-const TAIL: usize = 24;
 
 /// Tokens that were verified, and what they say.
 ///
@@ -28,8 +26,7 @@ const TAIL: usize = 24;
 /// one whose token ends first makes room. Time is not looked at: whether a token has expired is for the caller to check.
 pub(crate) struct Cache<V> {
     shards: Box<[Shard<V>]>,
-    /// Keyed at random, so that nobody can collect valid tokens that all belong in one place.
-    hasher: RandomState,
+    hash: KeyedHash,
     limit: Room,
     used: Mutex<Room>,
     /// The shard that makes room next: they take turns.
@@ -49,7 +46,7 @@ impl<V: Clone> Cache<V> {
         let shards = (max_entries / 64).clamp(1, MAX_SHARDS).next_power_of_two();
         Self {
             shards: (0..shards).map(|_| Shard::default()).collect(),
-            hasher: RandomState::new(),
+            hash: KeyedHash::new(),
             limit: Room {
                 entries: max_entries,
                 bytes: max_bytes,
@@ -60,9 +57,15 @@ impl<V: Clone> Cache<V> {
     }
 
     /// What was stored for exactly this token. A hit allocates nothing and waits for no other hit.
-    pub(crate) fn get(&self, token: &str) -> Option<V> {
+    pub(crate) fn get(&self, token: &[u8]) -> Option<V> {
+        self.look(token, V::clone)
+    }
+
+    /// Reads what was stored for exactly this token where it is, without taking a part in it. Nothing else may be done with the
+    /// cache meanwhile.
+    pub(crate) fn look<T>(&self, token: &[u8], read: impl FnOnce(&V) -> T) -> Option<T> {
         let place = self.place(token);
-        self.shard(place).get(place, token)
+        self.shard(place).look(place, token, read)
     }
 
     /// Stores what a verified token says; `bytes` is what the value holds on the heap, `expires_at` in seconds since 1970.
@@ -74,14 +77,14 @@ impl<V: Clone> Cache<V> {
         if self.limit.entries == 0 || bytes > self.limit.bytes || !self.make_room(bytes) {
             return;
         }
-        let place = self.place(token);
+        let place = self.place(token.as_bytes());
         let entry = Entry::new(place, token, value, bytes, expires_at);
         let freed = self.shard(place).insert(entry);
         self.release(freed);
     }
 
     /// Forgets this token.
-    pub(crate) fn remove(&self, token: &str) {
+    pub(crate) fn remove(&self, token: &[u8]) {
         let place = self.place(token);
         let freed = self.shard(place).remove(place, token);
         self.release(freed);
@@ -143,10 +146,8 @@ impl<V: Clone> Cache<V> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, token: &str) -> u64 {
-        let token = token.as_bytes();
-        self.hasher
-            .hash_one(&token[token.len().saturating_sub(TAIL)..])
+    fn place(&self, token: &[u8]) -> u64 {
+        self.hash.of_end(token)
     }
 
     fn shard(&self, place: u64) -> &Shard<V> {

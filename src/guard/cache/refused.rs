@@ -41,14 +41,14 @@ impl Refused {
     }
 
     /// Why exactly this token was refused, within the last ten seconds.
-    pub(crate) fn get(&self, token: &str, now: Instant) -> Option<Reason> {
-        // nobody is refused, as a rule: then do not hash
+    pub(crate) fn get(&self, token: &str, now: impl FnOnce() -> Instant) -> Option<Reason> {
+        // nobody is refused, as a rule: then do not hash, and do not ask for the time
         if self.slots().is_empty() {
             return None;
         }
         let digest = digest(token);
         let slot = self.slots().get(self.place(&digest)).copied().flatten()?;
-        (slot.digest == digest && now < slot.until).then_some(slot.reason)
+        (slot.digest == digest && now() < slot.until).then_some(slot.reason)
     }
 
     /// Remembers that this token was refused.

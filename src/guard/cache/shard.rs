@@ -1,12 +1,13 @@
 //! [`Shard`]: one part of the cache, behind a lock of its own.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{RwLock, RwLockWriteGuard};
 
 use super::Room;
+use crate::keyed_hash::AsIs;
 use crate::token::Secret;
 
 /// How many entries one eviction looks at, and how many it chooses from: a bound on the time that the lock is held.
@@ -61,7 +62,12 @@ impl<V: Clone> Shard<V> {
     pub(super) const PER_ENTRY: usize =
         2 * (mem::size_of::<Entry<V>>() + 8 * (mem::size_of::<(u64, usize)>() + 1) / 7);
 
-    pub(super) fn get(&self, place: u64, token: &str) -> Option<V> {
+    pub(super) fn look<T>(
+        &self,
+        place: u64,
+        token: &[u8],
+        read: impl FnOnce(&V) -> T,
+    ) -> Option<T> {
         // poisoned: a miss; the next change clears it
         let table = self.table.read().ok()?;
         let entry = table.find(place, token)?;
@@ -69,7 +75,7 @@ impl<V: Clone> Shard<V> {
         if !entry.seen.load(Ordering::Relaxed) {
             entry.seen.store(true, Ordering::Relaxed);
         }
-        Some(entry.value.clone())
+        Some(read(&entry.value))
     }
 
     /// Stores an entry, and tells the room of what had its place.
@@ -84,7 +90,7 @@ impl<V: Clone> Shard<V> {
         freed
     }
 
-    pub(super) fn remove(&self, place: u64, token: &str) -> Room {
+    pub(super) fn remove(&self, place: u64, token: &[u8]) -> Room {
         let (mut table, mut freed) = self.write();
         let removed = match table.find(place, token) {
             Some(_) => table.take(place),
@@ -139,9 +145,9 @@ impl Room {
 }
 
 impl<V> Table<V> {
-    fn find(&self, place: u64, token: &str) -> Option<&Entry<V>> {
+    fn find(&self, place: u64, token: &[u8]) -> Option<&Entry<V>> {
         let entry = self.entries.get(*self.index.get(&place)?)?;
-        same(entry.token.expose().as_bytes(), token.as_bytes()).then_some(entry)
+        same(entry.token.expose().as_bytes(), token).then_some(entry)
     }
 
     fn push(&mut self, entry: Entry<V>) {
@@ -222,25 +228,4 @@ impl<V> Default for Table<V> {
 /// of tokens are what people print, and not to depend on the rest costs a few nanoseconds.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-/// A hash map's hasher for keys that are hashes already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn write(&mut self, bytes: &[u8]) {
-        // not used: the keys are `u64`
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

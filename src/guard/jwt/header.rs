@@ -1,6 +1,6 @@
 //! [`read`]: the JOSE header (RFC 7515 section 4).
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::de::MapAccess;
 
@@ -17,9 +17,10 @@ const LIMITS: Limits = Limits {
 const MAX_KID_BYTES: usize = 256;
 
 /// What of the header is used: which key is meant, and the algorithm that this key has to be for.
-pub(super) struct Header {
-    pub(super) algorithm: Algorithm,
-    pub(super) kid: Option<String>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<Arc<str>>,
 }
 
 pub(super) fn read(text: &str, rules: &Rules) -> Result<Header, Reason> {
@@ -44,11 +45,11 @@ struct Found {
     /// `Some(None)`: one that is not known.
     alg: Option<Option<Algorithm>>,
     typ: Typ,
-    kid: Option<String>,
+    kid: Option<Arc<str>>,
 }
 
-impl Members for Found {
-    fn member<'de, A: MapAccess<'de>>(
+impl<'de> Members<'de> for Found {
+    fn member<A: MapAccess<'de>>(
         &mut self,
         name: &str,
         map: &mut A,
@@ -57,7 +58,7 @@ impl Members for Found {
         match name {
             "alg" => self.alg = Some(Algorithm::from_name(&map.next_value_seed(Name)?)),
             "typ" => self.typ = Typ::from(&*map.next_value_seed(Name)?),
-            "kid" => self.kid = Some(kid(map.next_value_seed(Name)?).ok_or_else(refused)?),
+            "kid" => self.kid = Some(kid(&map.next_value_seed(Name)?).ok_or_else(refused)?),
             // No extension is understood, so a critical one cannot be; and an empty `crit` is not allowed to be there
             // (RFC 7515 section 4.1.11). `b64` works only by `crit` (RFC 7797 section 6).
             "crit" | "b64" => return Err(refused()),
@@ -72,9 +73,9 @@ impl Members for Found {
 }
 
 /// A key id goes into lookups and logs: it is short and has no control characters.
-fn kid(text: Cow<'_, str>) -> Option<String> {
+fn kid(text: &str) -> Option<Arc<str>> {
     let fits = (1..=MAX_KID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-    fits.then(|| text.into_owned())
+    fits.then(|| text.into())
 }
 
 #[derive(Default)]

@@ -2,6 +2,7 @@
 
 mod claims;
 mod header;
+mod known_header;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,9 @@ mod tests;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+pub(super) use claims::At;
+use header::Header;
+pub(super) use known_header::KnownHeader;
 pub(super) use strict::member;
 
 use super::algorithm::Algorithm;
@@ -60,51 +64,45 @@ pub(crate) struct Unverified<'t> {
     /// Header and claims as they were sent: what is signed.
     pub(crate) signed: &'t [u8],
     pub(crate) signature: Vec<u8>,
-    pub(crate) algorithm: Algorithm,
-    pub(crate) kid: Option<String>,
+    /// The header as it was sent, and what it says.
+    pub(crate) encoded_header: &'t str,
+    pub(crate) header: Header,
     pub(crate) claims: Claims,
 }
 
-/// Takes a compact JWS (RFC 7515 section 7.1) apart and holds it against the rules; anything that can be read in two ways is
-/// refused.
+/// Takes a compact JWS (RFC 7515 section 7.1) apart and holds it against the rules and the time; anything that can be read in two
+/// ways is refused. What is left is the signature.
 ///
-/// What is left are the signature and the times: see [`Claims::check_times`].
-pub(crate) fn parse<'t>(token: &'t str, rules: &Rules) -> Result<Unverified<'t>, Reason> {
+/// `known` goes with the rules: see [`KnownHeader`].
+pub(crate) fn parse<'t>(
+    token: &'t str,
+    rules: &Rules,
+    known: &KnownHeader,
+    at: At,
+) -> Result<Unverified<'t>, Reason> {
     // The order is by cost: a megabyte is refused by its length alone.
     if token.len() > rules.max_token_bytes {
         return Err(Reason::MalformedToken);
     }
     let Parts {
         signed,
-        header,
+        header: encoded_header,
         claims,
         signature,
     } = Parts::split(token).ok_or(Reason::MalformedToken)?;
-    let header = header::read(&json(header)?, rules)?;
-    let claims = claims::read(json(claims)?, rules.token_type)?;
-    check_binding(&claims, rules)?;
+    let header = known.read(encoded_header, rules)?;
+    let json = json(claims)?;
+    let claims = claims::read(&json, rules.token_type)?;
+    claims.check_binding(rules)?;
+    claims.check_times(at)?;
+    let claims = claims.into_claims();
     Ok(Unverified {
         signed: signed.as_bytes(),
         signature: bytes(signature)?,
-        algorithm: header.algorithm,
-        kid: header.kid,
-        claims,
+        encoded_header,
+        header,
+        claims: Claims { json, ..claims },
     })
-}
-
-/// Whether the token is from this issuer, for this audience, and may be used by whoever has it.
-fn check_binding(claims: &Claims, rules: &Rules) -> Result<(), Reason> {
-    if claims.issuer != rules.issuer {
-        return Err(Reason::WrongIssuer);
-    }
-    let ours = |audience: &String| rules.audiences.contains(audience);
-    if !claims.audience.as_slice().iter().any(ours) {
-        return Err(Reason::WrongAudience);
-    }
-    if claims.bound {
-        return Err(Reason::Bound);
-    }
-    Ok(())
 }
 
 struct Parts<'t> {
@@ -118,8 +116,8 @@ impl<'t> Parts<'t> {
     fn split(token: &'t str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
-        // More dots would be in the claims.
-        let whole = ![header, claims, signature].contains(&"") && !claims.contains('.');
+        // More dots would be in the claims, and no base64url.
+        let whole = ![header, claims, signature].contains(&"");
         whole.then_some(Self {
             signed,
             header,

@@ -15,9 +15,9 @@ pub(super) struct Limits {
 }
 
 /// What takes the members of the outermost object.
-pub(super) trait Members {
+pub(super) trait Members<'de> {
     /// Takes one member: its value has to be read, by [`Budget::skip`] if it is of no interest.
-    fn member<'de, A: MapAccess<'de>>(
+    fn member<A: MapAccess<'de>>(
         &mut self,
         name: &str,
         map: &mut A,
@@ -28,7 +28,11 @@ pub(super) trait Members {
 /// Reads a text that is one JSON object and nothing else, without repeated members at any depth.
 ///
 /// `None` says no more than that it is not: what is wrong with it would quote it.
-pub(super) fn object(text: &str, limits: Limits, members: &mut impl Members) -> Option<()> {
+pub(super) fn object<'de>(
+    text: &'de str,
+    limits: Limits,
+    members: &mut impl Members<'de>,
+) -> Option<()> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut budget = Budget(limits);
     let outermost = Object {
@@ -51,10 +55,10 @@ impl Budget {
     fn object<'de, A: MapAccess<'de>>(
         &mut self,
         mut map: A,
-        members: &mut impl Members,
+        members: &mut impl Members<'de>,
     ) -> Result<(), A::Error> {
         self.enter()?;
-        let mut names = Vec::new();
+        let mut names = Vec::with_capacity(16);
         while let Some(name) = map.next_key_seed(Name)? {
             self.0.members = self.0.members.checked_sub(1).ok_or_else(refused)?;
             members.member(&name, &mut map, self)?;
@@ -88,7 +92,7 @@ struct Object<'a, M> {
     budget: &'a mut Budget,
 }
 
-impl<'de, M: Members> Visitor<'de> for Object<'_, M> {
+impl<'de, M: Members<'de>> Visitor<'de> for Object<'_, M> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,8 +110,8 @@ struct Skip<'a>(&'a mut Budget);
 /// Nothing of an inner object is of interest.
 struct Forget;
 
-impl Members for Forget {
-    fn member<'de, A: MapAccess<'de>>(
+impl<'de> Members<'de> for Forget {
+    fn member<A: MapAccess<'de>>(
         &mut self,
         _: &str,
         map: &mut A,

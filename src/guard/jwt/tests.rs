@@ -24,6 +24,15 @@ const HEADER: &str = r#"{"alg":"ES256","typ":"at+jwt","kid":"one"}"#;
 const CLAIMS: &str =
     r#"{"iss":"https://issuer.example/","aud":"https://api.example","sub":"ada","exp":2000}"#;
 
+/// At a time when nothing has ended, and nothing is in the future.
+fn parse<'t>(token: &'t str, rules: &Rules) -> Result<Unverified<'t>, Reason> {
+    let at = At {
+        now: 0,
+        leeway: u64::MAX,
+    };
+    super::parse(token, rules, &KnownHeader::default(), at)
+}
+
 fn read(header: &str, claims: &str) -> Result<(), Reason> {
     parse(&token(header, claims), &rules(TokenType::AccessToken)).map(drop)
 }
@@ -63,8 +72,8 @@ fn a_token_comes_apart() {
         "what is signed is what was sent"
     );
     assert_eq!(parsed.signature, b"signature");
-    assert_eq!(parsed.algorithm, Algorithm::Es256);
-    assert_eq!(parsed.kid.as_deref(), Some("one"));
+    assert_eq!(parsed.header.algorithm, Algorithm::Es256);
+    assert_eq!(parsed.header.kid.as_deref(), Some("one"));
     assert_eq!(parsed.claims.json, CLAIMS);
 }
 
@@ -501,7 +510,6 @@ fn taken_or_refused(text: &str) -> Result<(), TestCaseError> {
         let value: Value = serde_json::from_str(&parsed.claims.json).unwrap();
         prop_assert_eq!(value["exp"].as_u64(), Some(parsed.claims.expires_at));
         prop_assert_eq!(value["iss"].as_str(), Some(&*parsed.claims.issuer));
-        let _ = check_binding(&parsed.claims, &rules(typ));
         prop_assert!(parsed.claims.bytes() > parsed.claims.json.len());
         let _ = parsed.claims.check_times(u64::MAX, u64::MAX);
     }

@@ -59,6 +59,11 @@ impl Claims {
         Ok(())
     }
 
+    pub(super) fn has_predicates(&self) -> bool {
+        let mut tests = self.rules.iter().map(|rule| &rule.test);
+        tests.any(|test| matches!(test, Test::Matches(_)))
+    }
+
     pub(super) fn is_met_by(&self, token: &VerifiedToken) -> bool {
         self.rules.iter().all(|rule| {
             token

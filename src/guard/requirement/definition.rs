@@ -275,6 +275,11 @@ impl Requirement {
         Ok(self)
     }
 
+    /// Whether code of the application takes part in [`check`](Self::check).
+    pub(crate) fn has_predicates(&self) -> bool {
+        self.conditions.claims.has_predicates()
+    }
+
     /// Whether a token meets all conditions; times are seconds since 1970.
     ///
     /// Scopes come first: a client without them gets nothing from a stronger login.

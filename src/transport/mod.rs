@@ -1,13 +1,21 @@
 //! [`Transport`]: how a dialect reaches the authorization server.
 
+#[cfg(feature = "client")]
+mod early;
+#[cfg(feature = "client")]
+mod https;
+#[cfg(all(test, feature = "client"))]
+mod wire;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
@@ -25,6 +33,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 type Erased =
     BoxCloneSyncService<Request<RequestBody>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+type OpenAhead = Arc<dyn Fn(&Uri) + Send + Sync>;
 
 /// The way to the authorization server: any tower service that speaks HTTP.
 ///
@@ -35,7 +44,7 @@ type Erased =
 /// by a service given to [`new`](Self::new): they would carry codes and tokens to a place that nobody configured.
 ///
 /// ```
-/// use http::{Request, Response};
+/// use http::{Request, Response, Uri};
 /// use tower_mfa::transport::{RequestBody, Transport};
 ///
 /// // an authorization server in process
@@ -48,6 +57,7 @@ type Erased =
 #[derive(Clone)]
 pub struct Transport {
     service: Option<Erased>,
+    open_ahead: Option<OpenAhead>,
 }
 
 impl Transport {
@@ -94,6 +104,7 @@ impl Transport {
             });
         Self {
             service: Some(BoxCloneSyncService::new(service)),
+            open_ahead: None,
         }
     }
 
@@ -102,38 +113,34 @@ impl Transport {
     #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
     #[must_use]
     pub fn https() -> Self {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let Ok(builder) =
-            hyper_rustls::HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider)
-        else {
-            // rustls refuses a provider that supports no TLS version; this one does
-            return Self::none();
-        };
-        let mut http = hyper_util::client::legacy::connect::HttpConnector::new();
-        // plain http is for loopback only, which `Auth0` checks when an endpoint is set
-        http.enforce_http(false);
-        // these are short requests that somebody waits for: nothing is gained by collecting them
-        http.set_nodelay(true);
-        let connector = builder
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(http);
-        let client =
-            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-                .pool_timer(hyper_util::rt::TokioTimer::new())
-                .build(connector);
-        Self::new(client)
+        https::transport().unwrap_or_else(Self::none)
     }
 
     /// No way at all: every call fails and says what to do.
     pub(crate) fn none() -> Self {
-        Self { service: None }
+        Self {
+            service: None,
+            open_ahead: None,
+        }
     }
 
     #[cfg(feature = "guard")]
     pub(crate) const fn is_none(&self) -> bool {
         self.service.is_none()
+    }
+
+    /// Opens a connection to the host of a URI, for the next call to use; no request is sent, and nothing is waited for.
+    ///
+    /// Only [`https`](Self::https) can do this; with a service given to [`new`](Self::new), and outside a Tokio runtime, nothing
+    /// happens. Nor does it while there is a connection already.
+    ///
+    /// At most one is held, for 8 seconds: servers close a connection without a request after 10 seconds and more. If it was not
+    /// used, none is opened for 30 seconds, the next time for a minute, and so on to 64 minutes: what is refused for other reasons
+    /// must not cost the server a connection each time.
+    pub fn open_ahead(&self, uri: &Uri) {
+        if let Some(open_ahead) = &self.open_ahead {
+            open_ahead(uri);
+        }
     }
 
     /// Sends one request and reads the whole answer.
