@@ -263,7 +263,7 @@ fn conditions(
     let cores = std::thread::available_parallelism()?;
     let rustc = Command::new("rustc").arg("--version").output()?.stdout;
     Ok(format!(
-        "Medians of one run on {cpu} ({cores} cores, {}), {}. Measured: {}.",
+        "Medians, each row of one run, on {cpu} ({cores} cores, {}), {}. Measured: {}.",
         std::env::consts::OS,
         String::from_utf8_lossy(&rustc).trim(),
         measured.join(", ")
